@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Prints FlatBuffers tables for Kubernetes types from fact tables (types and protobuf numbers as TSV).
+
+    import.py --facts DIR --out schemas/api core/v1/Pod apps/v1/Deployment ...
+
+Each named kind and every type that it reaches is written to <group>_<version>.fbs. Types that a file already has are left as they
+are, so hand edits stay; what is new is appended. Fields get ids in the order of their protobuf numbers, which only ever grow.
+"""
+import argparse, collections, os, re
+
+SCALARS = {"string": "string", "boolean": "bool", "integer:int32": "int", "integer:int64": "long", "number:double": "double"}
+PREFIX = "apimachinery.pkg."
+SPECIAL = {
+    PREFIX + "apis.meta.v1.Time": ("long", "time"),
+    PREFIX + "apis.meta.v1.MicroTime": ("long", "microtime"),
+    PREFIX + "api.resource.Quantity": ("string", "quantity"),
+    PREFIX + "util.intstr.IntOrString": ("IntOrString", "int-or-string"),
+    PREFIX + "runtime.RawExtension": ("string", "json"),
+    PREFIX + "apis.meta.v1.FieldsV1": ("string", "json"),
+}
+# Go pointers to scalars: their zero value is a value, also in protobuf, where other zero scalars mean "absent".
+NULLABLE = set("""
+replicas revisionHistoryLimit progressDeadlineSeconds terminationGracePeriodSeconds deletionGracePeriodSeconds activeDeadlineSeconds
+automountServiceAccountToken shareProcessNamespace setHostnameAsFQDN hostUsers enableServiceLinks priority preemptionPolicy
+runtimeClassName tolerationSeconds privileged runAsNonRoot readOnlyRootFilesystem allowPrivilegeEscalation runAsUser runAsGroup fsGroup
+fsGroupChangePolicy supplementalGroupsPolicy procMount gmsaCredentialSpec gmsaCredentialSpecName runAsUserName hostProcess
+seLinuxChangePolicy optional defaultMode mode expirationSeconds immutable controller blockOwnerDeletion minDomains
+nodeAffinityPolicy nodeTaintsPolicy internalTrafficPolicy ipFamilyPolicy loadBalancerClass allocateLoadBalancerNodePorts appProtocol
+holderIdentity leaseDurationSeconds leaseTransitions preferredHolder strategy_ ready serving terminating started hostnameOverride
+partition volumeMode storageClassName volumeAttributesClassName dataSourceRef_ ipMode stopSignal recursiveReadOnly mountPropagation
+startupProbe_ path_ scaleDownDelay_ signerName localhostProfile swapBehavior containerResize resourceClaimName
+resourceClaimTemplateName zone_ hostnames_ size_ userNamespaces recursiveReadOnlyMounts terminatingReplicas nodeName_
+restartPolicy_ unhealthyPodEvictionPolicy collisionCount completions parallelism orphanDependents propagationPolicy gracePeriodSeconds resourceVersion_ backoffLimit ttlSecondsAfterFinished completionMode suspend_ manualSelector
+""".split())
+NULLABLE_IN = {("EndpointPort", f) for f in ("name", "protocol", "port", "appProtocol")} | {
+    ("EndpointAddress", "nodeName"), ("Endpoint", "nodeName"), ("Endpoint", "zone"), ("Endpoint", "hostname"),
+    ("ClientIPConfig", "timeoutSeconds"), ("GRPCAction", "service"), ("LeaseSpec", "strategy"), ("Container", "restartPolicy"),
+    ("EphemeralContainer", "restartPolicy"), ("HTTPIngressPath", "pathType"), ("ContainerStatus", "stopSignal"),
+    ("ClusterTrustBundleProjection", "name"), ("PodCertificateProjection", "maxExpirationSeconds"), ("HostPathVolumeSource", "type"),
+    ("PortStatus", "error"), ("NodeSystemInfo", "swap"), ("NodeSwapStatus", "capacity"), ("AzureDiskVolumeSource", "fsType"),
+    ("AzureDiskVolumeSource", "readOnly"), ("AzureDiskVolumeSource", "cachingMode"), ("AzureDiskVolumeSource", "kind"),
+    ("CSIVolumeSource", "readOnly"), ("CSIVolumeSource", "fsType"), ("ISCSIVolumeSource", "initiatorName"),
+    ("FCVolumeSource", "lun"), ("Preconditions", "uid"), ("Preconditions", "resourceVersion"), ("ContainerUser_", ""), ("AttachedVolume_", ""), ("ExecAction_", "")}
+NOT_NULLABLE = {("DeploymentStatus", "replicas"), ("ReplicaSetStatus", "replicas"), ("StatefulSetStatus", "replicas"),
+                ("ScaleStatus", "replicas"), ("ScaleSpec", "replicas"), ("ReplicationControllerStatus", "replicas"),
+                ("ContainerStatus", "ready"), ("Preconditions_", ""), ("PodDisruptionBudgetStatus", "ready")}
+ATTRIBUTES = """json proto format map wrapped mandatory nullable patch_strategy patch_key list_type list_keys default_value enum_values
+kind group version resource singular short_names categories namespaced subresources select columns""".split()
+
+
+def load(path):
+    with open(path) as f:
+        for line in f:
+            if not line.startswith("#"):
+                yield line.rstrip("\n").split("\t")
+
+
+class Facts:
+    def __init__(self, folder):
+        self.types = collections.OrderedDict()
+        self.kinds = {}
+        for row in load(os.path.join(folder, "kubernetes-1.34-types.tsv")):
+            row += [""] * (11 - len(row))
+            if row[1] == "":
+                self.types.setdefault(row[0], [])
+                if row[9]:
+                    self.kinds[row[9]] = row[0]
+            else:
+                self.types.setdefault(row[0], []).append(row)
+        self.proto = collections.defaultdict(list)
+        for package, message, number, field, type_ in (r[:5] for r in load(os.path.join(folder, "kubernetes-1.34-protobuf.tsv"))):
+            self.proto[package.replace("_", "-") + "." + message].append((int(number), field, type_))
+
+    def proto_paths(self, type_, json_fields, prefix=()):
+        package = type_.rsplit(".", 1)[0]
+        for number, field, ftype in sorted(self.proto.get(type_, [])):
+            if field in json_fields:
+                yield field, prefix + (number,)
+            else:
+                inner = ftype if "." in ftype else package + "." + ftype
+                if inner in self.proto:
+                    yield from self.proto_paths(inner, json_fields, prefix + (number,))
+
+
+def snake(name):
+    name = re.sub(r"(IP|CIDR|PID|IPC|WWID|WWN|URL|URI|ID|CPU|FS)s(?![a-z])", lambda m: m.group(1).capitalize() + "s", name)
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def camel(name):
+    head, *rest = name.split("_")
+    return head + "".join(p.capitalize() for p in rest)
+
+
+def group_of(type_):
+    parts = type_.split(".")
+    return parts[-3] + "_" + parts[-2]
+
+
+class Writer:
+    def __init__(self, facts, out):
+        self.facts, self.out = facts, out
+        self.files = collections.OrderedDict()   # group -> list of table texts
+        self.uses = collections.defaultdict(set)
+        self.done = set()
+
+    def ref(self, group, type_):
+        """FlatBuffers type, attributes for a JSON type."""
+        if type_ in SCALARS:
+            return SCALARS[type_], []
+        if type_ == "string:byte":
+            return "[ubyte]", ['format: "bytes"']
+        if type_ in SPECIAL:
+            fb, fmt = SPECIAL[type_]
+            return ("gantry.api.meta_v1." + fb if fb == "IntOrString" and group != "meta_v1" else fb), [f'format: "{fmt}"']
+        m = re.fullmatch(r"list<(.*)>", type_)
+        if m:
+            inner, attrs = self.ref(group, m.group(1))
+            return f"[{inner}]", attrs
+        m = re.fullmatch(r"map<(.*)>", type_)
+        if m:
+            entry = {"string": "StringEntry", PREFIX + "api.resource.Quantity": "StringEntry", "string:byte": "BytesEntry",
+                     "list<string>": "StringsEntry"}[m.group(1)]
+            attrs = ["map"] + (['format: "quantity"'] if m.group(1).endswith("Quantity") else
+                               ['format: "bytes"'] if m.group(1) == "string:byte" else [])
+            self.uses[group].add("meta_v1")
+            return "[" + ("" if group == "meta_v1" else "gantry.api.meta_v1.") + entry + "]", attrs
+        other = group_of(type_)
+        self.table(type_)
+        if other != group:
+            self.uses[group].add(other)
+            return f"gantry.api.{other}.{type_.rsplit('.', 1)[1]}", []
+        return type_.rsplit(".", 1)[1], []
+
+    def table(self, type_, kind=None):
+        if type_ in self.done:
+            return
+        self.done.add(type_)
+        group, name = group_of(type_), type_.rsplit(".", 1)[1]
+        if name in self.existing(group):
+            return
+        rows = {r[1]: r for r in self.facts.types[type_]}
+        if kind:
+            rows.pop("apiVersion", None), rows.pop("kind", None)
+        paths = dict(self.facts.proto_paths(type_, rows))
+        order = sorted(rows, key=lambda f: (paths.get(f, (10 ** 6,)), f))
+        lines = []
+        for i, field in enumerate(order):
+            _, _, jtype, required, strategy, mkey, ltype, lkeys, default, enum = rows[field][:10]
+            fb, extra = self.ref(group, jtype)
+            attrs = [f"id: {i}"]
+            fname = snake(field)
+            if camel(fname) != field:
+                attrs.append(f'json: "{field}"')
+            if field in paths:
+                attrs.append('proto: "' + ".".join(map(str, paths[field])) + '"')
+            attrs += extra
+            if required:
+                attrs.append("mandatory")
+            scalar = fb in ("bool", "int", "long", "double", "string") and not any("time" in e for e in extra)
+            if scalar and ((field in NULLABLE and (name, field) not in NOT_NULLABLE) or (name, field) in NULLABLE_IN):
+                attrs.append("nullable")
+            for key, value in (("patch_strategy", strategy), ("patch_key", mkey), ("list_type", ltype), ("list_keys", lkeys),
+                               ("default_value", default), ("enum_values", enum)):
+                if value:
+                    value = value.strip('"').replace('"', '')
+                    attrs.append(f'{key}: "{value}"')
+            tail = " = null" if fb in ("bool", "int", "long", "double") else ""
+            lines.append(f"  {fname}: {fb}{tail} ({', '.join(attrs)});")
+        head = ""
+        if kind:
+            g, v, k = kind.split("/")
+            head = f' (kind: "{k}", group: "{"" if g == "core" else g}", version: "{v}", resource: "{k.lower()}s", singular: "{k.lower()}", namespaced)'
+        self.files.setdefault(group, []).append(f"table {name}{head} {{\n" + "\n".join(lines) + "\n}\n")
+
+    def existing(self, group):
+        path = os.path.join(self.out, group + ".fbs")
+        if not os.path.exists(path):
+            return set()
+        with open(path) as f:
+            return set(re.findall(r"^table (\w+)", f.read(), re.M))
+
+    def write(self):
+        for group, tables in self.files.items():
+            path = os.path.join(self.out, group + ".fbs")
+            if not os.path.exists(path):
+                with open(path, "w") as f:
+                    f.write('include "schemas/api/attributes.fbs";\n' if group != "meta_v1" else 'include "schemas/api/attributes.fbs";\n')
+                    for use in sorted(self.uses[group] | ({"meta_v1"} if group != "meta_v1" else set())):
+                        f.write(f'include "schemas/api/{use}.fbs";\n')
+                    f.write(f"\nnamespace gantry.api.{group};\n")
+            with open(path, "a") as f:
+                f.write("\n" + "\n".join(tables))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--facts", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("kinds", nargs="+")
+    a = p.parse_args()
+    w = Writer(Facts(a.facts), a.out)
+    for kind in a.kinds:
+        if kind in w.facts.kinds:
+            w.table(w.facts.kinds[kind], kind)
+        else:
+            w.table(PREFIX + "apis.meta." + kind, None)  # an option type, e.g. v1.DeleteOptions
+    w.write()
+
+
+if __name__ == "__main__":
+    main()
