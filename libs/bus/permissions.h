@@ -1,0 +1,48 @@
+// What each role may say and hear on the bus. The table is in permissions.cc; identity.h writes it into user JWTs and
+// nats-server enforces it. Pure functions; any thread.
+//
+// Everyone: publishes gantry.cmd.<identity>.* (commands) and into its own inbox, subscribes _INBOX.<identity>.>. Nobody
+// but apigw may publish events, heads or answers, so that what arrives under those subjects is apigw's word.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::bus {
+
+struct Permissions {
+  std::vector<std::string> publish, subscribe;            // allow lists of subject patterns; nothing else is allowed
+  std::vector<std::string> publish_deny, subscribe_deny;  // taken out of them
+  bool respond = false;                                   // may publish one answer to each request it received
+  bool operator==(const Permissions&) const = default;
+
+  bool may_publish(std::string_view subject) const;
+  bool may_subscribe(std::string_view pattern) const;
+  /// True if a message on `subject` is withheld from a subscription that is wider than a deny.
+  bool withheld(std::string_view subject) const;
+};
+
+/// The gateway: everything under gantry.>, the answers to everybody, and JetStream's API for the stream of events.
+Permissions apigw_permissions();
+/// Reads all events (a Secret's carries metadata only, which garbage collection needs) and hears heartbeats.
+Permissions controllers_permissions();
+/// Reads all events but those of secrets.
+Permissions scheduler_permissions();
+/// Identity `node-<node>`: the partition, the sessions and the heartbeats of its own node, nothing of another.
+Permissions node_permissions(std::string_view node);
+/// Identity `netproxy-<node>`: events of services, endpointslices and nodes.
+Permissions netproxy_permissions(std::string_view node);
+/// A person or tool with `gantry`: sends commands as `identity` and reads all events.
+Permissions operator_permissions(std::string_view identity);
+/// Reads exactly `subjects`, e.g. gantry.events.*.*.team-a.>, and may send commands (what they may do is apigw's to
+/// decide).
+Permissions integrator_permissions(std::string_view identity, std::vector<std::string> subjects);
+
+/// Names that only services and nodes may bear: an operator or integrator must not be called so.
+bool reserved_identity(std::string_view identity);
+/// The permissions of a service's or node's identity by its name (apigw, controllers, scheduler, node-<n>,
+/// netproxy-<n>); of an operator otherwise.
+Permissions permissions_for(std::string_view identity);
+
+}  // namespace gantry::bus
