@@ -1,8 +1,11 @@
-// The current desired and actual state, and the log of how it changed. Production is RedisStore (redis_store.h), tests and the simulation use
-// testing::MemoryStore. Only apigw uses this: everybody else talks to apigw.
+// The current desired and actual state, and the log of how it changed. Production is RedisStore (redis_store.h), tests
+// and the simulation use testing::MemoryStore. Only apigw uses this: everybody else talks to apigw.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +17,8 @@ namespace gantry::state {
 /// Revisions: epoch * 2^40 + n per resource; never 0, below 2^53.
 using Revision = uint64_t;
 inline constexpr int kEpochShift = 40;
+/// For how long a command id is remembered after its commit.
+inline constexpr std::chrono::minutes kCommandWindow{2};
 
 struct Key {
   std::string resource, ns, name;
@@ -24,14 +29,14 @@ struct Key {
 /// What must hold for a commit to happen. All are checked before anything is written.
 struct Guard {
   enum class Kind : uint8_t {
-    kRevision,        // the object at `key` is at revision `number`; 0: it does not exist
-    kUid,             // the object at `key` exists and has uid `text`
-    kUidAbsent,       // no object with uid `text` exists (deleting an orphan)
-    kUidPresent,      // an object with uid `text` exists (an owner)
-    kClaimAbsent,     // nobody holds the claim `text`
-    kCounter,         // counter `text` plus `delta` stays within 0..`number`
-    kLease,           // lease `text` has not been taken with an epoch above `number`
-    kSequence,        // (`number`, `number2`) is above what was accepted before under `text`; accepted with the commit
+    kRevision,     // the object at `key` is at revision `number`; 0: it does not exist
+    kUid,          // the object at `key` exists and has uid `text`
+    kUidAbsent,    // no object with uid `text` exists (deleting an orphan)
+    kUidPresent,   // an object with uid `text` exists (an owner)
+    kClaimAbsent,  // nobody holds the claim `text`
+    kCounter,      // counter `text` plus `delta` stays within 0..`number`
+    kLease,        // lease `text` has not been taken with an epoch above `number`
+    kSequence,     // (`number`, `number2`) is above what was accepted before under `text`; accepted with the commit
   };
   Kind kind = Kind::kRevision;
   Key key = {};
@@ -43,18 +48,19 @@ struct Guard {
 /// One change. Put and Delete each make one revision of the key's resource, one log entry and one event.
 struct Operation {
   enum class Kind : uint8_t {
-    kPut,       // write `object` at `key`
-    kDelete,    // remove `key`; `object` in the event is the last state
-    kClaim,     // take the claim `text` for `uid`; kAlreadyExists when another uid holds it
-    kRelease,   // let go of the claim `text` if `uid` holds it
-    kCount,     // add `delta` to the counter `text` (guard with kCounter)
-    kLease,     // raise the lease `text` to epoch `number`
+    kPut,      // write `object` at `key`
+    kDelete,   // remove `key`; `object` in the event is the last state
+    kClaim,    // take the claim `text` for `uid`; kAlreadyExists when another uid holds it
+    kRelease,  // let go of the claim `text` if `uid` holds it
+    kCount,    // add `delta` to the counter `text` (guard with kCounter)
+    kLease,    // raise the lease `text` to epoch `number`
   };
   Kind kind = Kind::kPut;
   Key key = {};
-  std::string uid = {};      // of the object, or the claim's holder
-  std::string object = {};   // FlatBuffer to store (Put)
-  /// The serialized gantry.bus.Event with revision and previous* = 1 as place holders: filled in by readers of the log, from what the commit assigned.
+  std::string uid = {};     // of the object, or the claim's holder
+  std::string object = {};  // FlatBuffer to store (Put)
+  /// The serialized gantry.bus.Event with revision and previous* = 1 as place holders: filled in by readers of the log,
+  /// from what the commit assigned.
   std::string event = {};
   std::string node = {};      // partition after the change ("" = none)
   std::string old_node = {};  // partition before; if it differs, its chain also gets an entry of type Left
@@ -98,16 +104,17 @@ struct Snapshot {
 template <typename T>
 using Callback = std::function<void(Result<T>)>;
 
-/// All calls on one loop's thread; callbacks come on it, never inside the call. A call's arguments are copied. Errors of any call: kUnavailable (not done: no
-/// connection), kTimeout (read not answered).
+/// All calls on one loop's thread; callbacks come on it, never inside the call. A call's arguments are copied. Errors
+/// of any call: kUnavailable (not done: no connection), kTimeout (read not answered).
 class Store {
  public:
   virtual ~Store() = default;
 
   /// All or nothing. The callback gets its answer only after the commit is durable. Errors:
-  /// kConflict (a kRevision or kUid guard; current_revision says what is there; message names the guard), kNotFound (a kRevision or kUid guard on a
-  /// missing object), kAlreadyExists (kRevision 0, or a claim), kForbidden (kLease, kSequence, kUidAbsent...: message says which; causes[0].field is
-  /// "lease", "sequence", "owner", "claim", "counter"), kUnknownOutcome (the connection was lost and the commit could not be resolved by its id).
+  /// kConflict (a kRevision or kUid guard; current_revision says what is there; message names the guard), kNotFound (a
+  /// kRevision or kUid guard on a missing object), kAlreadyExists (kRevision 0, or a claim), kForbidden (kLease,
+  /// kSequence, kUidAbsent...: message says which; causes[0].field is "lease", "sequence", "owner", "claim",
+  /// "counter"), kUnknownOutcome (the connection was lost and the commit could not be resolved by its id).
   virtual void commit(Commit commit, Callback<Committed> done) = 0;
 
   virtual void get(Key key, Callback<std::optional<Stored>> done) = 0;
@@ -118,8 +125,8 @@ class Store {
   virtual void head(std::string resource, Callback<Revision> done) = 0;
   /// Heads of all chains of a resource: "all", "node.<token>", "namespace.<token>".
   virtual void heads(std::string resource, Callback<std::vector<std::pair<std::string, Revision>>> done) = 0;
-  /// Called after each new log entry of the resource (coalesced) until the returned handle is destroyed: read_log from where you are. There may be
-  /// spurious calls; none is lost.
+  /// Called after each new log entry of the resource (coalesced) until the returned handle is destroyed: read_log from
+  /// where you are. There may be spurious calls; none is lost.
   virtual std::shared_ptr<void> watch(std::string resource, std::function<void()> changed) = 0;
   /// Drops log entries that are older than `keep_revision` (exclusive).
   virtual void trim(std::string resource, Revision keep_revision, Callback<Done> done) = 0;
@@ -127,8 +134,8 @@ class Store {
   /// A small durable value, e.g. the relay's cursor.
   virtual void set_cursor(std::string name, std::string value, Callback<Done> done) = 0;
   virtual void get_cursor(std::string name, Callback<std::optional<std::string>> done) = 0;
-  /// A mutual-exclusion lease held in the store itself, for what runs inside apigw (the relay): takes or renews `name` for `holder`; answers the
-  /// epoch held, or kConflict when another holds it.
+  /// A mutual-exclusion lease held in the store itself, for what runs inside apigw (the relay): takes or renews `name`
+  /// for `holder`; answers the epoch held, or kConflict when another holds it.
   virtual void hold(std::string name, std::string holder, uint32_t ttl_millis, Callback<uint64_t> done) = 0;
 };
 
