@@ -1,0 +1,18 @@
+// The operator's tool: `gantry dev` runs a cluster on this machine; the other commands talk to any cluster over its
+// bus.
+#include <glog/logging.h>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/gantry/dev/dev_commands.h"
+
+int main(int argc, char** argv) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+  CLI::App app{"Gantry"};
+  app.require_subcommand(1);
+  int exit_code = 0;
+  gantry::dev::add_dev_commands(app, exit_code);
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}
