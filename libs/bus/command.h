@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,8 @@ class Commands {
 };
 
 /// Commands over a Bus as `identity` (gantry.cmd.<identity>.<verb>). Loop's thread only; `bus` and `loop` outlive it.
+/// Attempts to reach apigw go out at once, again after a part of the deadline, and on each reconnect. kUnavailable: nobody listened until the deadline; kTimeout:
+/// a read that got no answer; kTooLarge: the command itself is beyond half of max_payload; kTooManyRequests: 100,000 commands wait here already.
 std::unique_ptr<Commands> make_command_client(Loop& loop, Bus& bus, std::string identity);
 
 /// Answers for one command; must be called exactly once, on the loop's thread, in any order.
@@ -77,10 +80,17 @@ using Respond = std::function<void(Result<CommandOutcome>)>;
 using CommandHandler = std::function<void(const std::string& identity, const Command& command, Respond respond)>;
 
 /// The receiving side (apigw): subscribes gantry.cmd.*.* in queue group "apigw", verifies, splits batches, enforces deadlines and a bound on
-/// what is in flight (kTooManyRequests beyond), refuses reply subjects outside _INBOX.<identity>., and answers.
+/// what is in flight (kTooManyRequests beyond), refuses reply subjects outside _INBOX.<identity>., and answers. A repeat of a command that is still
+/// being handled waits for its outcome instead of running twice. An answer beyond the bus' max_payload becomes kTooLarge.
+/// Destroying it forgets what is in flight; a `respond` after that does nothing.
 class CommandServer {
  public:
   virtual ~CommandServer() = default;
+  struct Counters {
+    uint64_t commands = 0, malformed = 0, foreign_replies = 0, shed = 0, repeats = 0, overdue = 0;
+  };
+  virtual const Counters& counters() const = 0;
+  virtual size_t in_flight() const = 0;
   /// Stops taking new ones; calls back when what is in flight has been answered.
   virtual void drain(std::function<void()> done) = 0;
 };
@@ -89,7 +99,17 @@ std::unique_ptr<CommandServer> make_command_server(Loop& loop, Bus& bus, Command
 /// Encodings, also for the simulation's direct wiring.
 std::string encode_batch(const std::vector<const Command*>& commands, uint32_t deadline_millis);
 Result<std::vector<Command>> decode_batch(std::string_view bytes);
+/// A batch with what is beside the commands.
+struct CommandBatchValue {
+  std::vector<Command> commands;
+  uint32_t deadline_millis = 0;  // 0: none
+};
+Result<CommandBatchValue> decode_command_batch(std::string_view bytes);
 std::string encode_reply(const std::vector<std::pair<std::string, Result<CommandOutcome>>>& results);
 Result<std::vector<std::pair<std::string, Result<CommandOutcome>>>> decode_reply(std::string_view bytes);
+/// The last token of gantry.cmd.<identity>.<verb>: the verb in lower case.
+std::string verb_token(Verb verb);
+/// False for verbs that only read: repeating them does no harm and their loss leaves no doubt.
+bool changes_state(Verb verb);
 
 }  // namespace gantry::bus
