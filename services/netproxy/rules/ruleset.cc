@@ -1,0 +1,215 @@
+#include "services/netproxy/rules/ruleset.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+namespace gantry::netproxy {
+namespace {
+
+constexpr std::string_view kMark = "meta mark set meta mark | 0x4000";
+
+/// FNV-1a: chain names must be short and the same on every run.
+std::string hash(std::string_view text) {
+  uint64_t h = 14695981039346656037ULL;
+  for (char c : text) h = (h ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
+  return fmt::format("{:016x}", h);
+}
+
+class Builder {
+ public:
+  explicit Builder(const RulesetConfig& config) : config_(config) {
+    for (const char* name : {"cluster_ips", "node_ports", "no_endpoints", "no_node_endpoints", "hairpins"})
+      out_.elements[name];
+  }
+
+  void add(const Frontend& f) {
+    std::string id = hash(f.name + "/" + f.protocol);
+    auto local = local_of(f.backends);
+    add_cluster(f, id, f.internal_local ? local : f.backends);
+    if (f.node_port != 0) add_node_port(f, id, f.external_local ? local : f.backends);
+    for (const auto& backend : local) out_.elements["hairpins"][backend.ip + " . " + backend.ip];
+  }
+
+  Ruleset take() { return std::move(out_); }
+
+ private:
+  static std::vector<Backend> local_of(const std::vector<Backend>& backends) {
+    std::vector<Backend> local;
+    for (const auto& b : backends) {
+      if (b.local) local.push_back(b);
+    }
+    return local;
+  }
+
+  void add_cluster(const Frontend& f, const std::string& id, const std::vector<Backend>& backends) {
+    for (const auto& ip : f.ips) {
+      std::string key = fmt::format("{} . {} . {}", ip, f.protocol, f.port);
+      if (backends.empty()) {
+        out_.elements["no_endpoints"][key];
+      } else {
+        out_.elements["cluster_ips"][key] = "goto svc-" + id;
+      }
+    }
+    if (backends.empty()) return;
+    // A client outside the pod network would be answered directly by the pod, past this node's translation.
+    auto& rules = out_.chains["svc-" + id];
+    rules.push_back(fmt::format("ip saddr != {} {}", config_.cluster_cidr, kMark));
+    balance("svc-" + id, id, f, backends);
+  }
+
+  void add_node_port(const Frontend& f, const std::string& id, const std::vector<Backend>& backends) {
+    std::string key = fmt::format("{} . {}", f.protocol, f.node_port);
+    if (backends.empty()) {
+      out_.elements["no_node_endpoints"][key];
+      return;
+    }
+    std::string chain = "npt-" + id;
+    out_.elements["node_ports"][key] = "goto " + chain;
+    auto& rules = out_.chains[chain];
+    if (!f.external_local) rules.emplace_back(kMark);
+    balance(chain, id, f, backends);
+  }
+
+  void balance(const std::string& chain, const std::string& id, const Frontend& f,
+               const std::vector<Backend>& backends) {
+    auto& rules = out_.chains[chain];
+    if (f.affinity_seconds == 0) {
+      std::string targets;
+      for (size_t i = 0; i < backends.size(); ++i) {
+        targets += fmt::format("{}{} : {} . {}", i == 0 ? "" : ", ", i, backends[i].ip, backends[i].port);
+      }
+      rules.push_back(fmt::format("meta l4proto {} dnat ip addr . port to numgen random mod {} map {{ {} }}",
+                                  f.protocol, backends.size(), targets));
+      return;
+    }
+    std::string targets;
+    for (size_t i = 0; i < backends.size(); ++i) {
+      const auto& b = backends[i];
+      std::string endpoint = hash(fmt::format("{}/{}/{}:{}", f.name, f.protocol, b.ip, b.port));
+      std::string set = "aff-" + endpoint;
+      out_.dynamic_sets[set] =
+          fmt::format("{{ type ipv4_addr; flags dynamic,timeout; timeout {}s; size 65535; }}", f.affinity_seconds);
+      out_.chains["sep-" + endpoint] = {fmt::format("update @{} {{ ip saddr }}", set),
+                                        fmt::format("meta l4proto {} dnat to {}:{}", f.protocol, b.ip, b.port)};
+      rules.push_back(fmt::format("ip saddr @{} goto sep-{}", set, endpoint));
+      targets += fmt::format("{}{} : goto sep-{}", i == 0 ? "" : ", ", i, endpoint);
+    }
+    rules.push_back(fmt::format("numgen random mod {} vmap {{ {} }}", backends.size(), targets));
+  }
+
+  const RulesetConfig& config_;
+  Ruleset out_;
+};
+
+void add_rules(std::string& out, const std::string& chain, const std::vector<std::string>& rules) {
+  for (const auto& rule : rules) out += fmt::format("add rule ip gantry {} {}\n", chain, rule);
+}
+
+void change_elements(std::string& out, std::string_view verb, const std::string& set,
+                     const std::map<std::string, std::string>& elements) {
+  if (elements.empty()) return;
+  out += fmt::format("{} element ip gantry {} {{ ", verb, set);
+  bool first = true;
+  for (const auto& [key, value] : elements) {
+    out += fmt::format("{}{}{}{}", first ? "" : ", ", key, value.empty() ? "" : " : ", value);
+    first = false;
+  }
+  out += " }\n";
+}
+
+}  // namespace
+
+Ruleset build_ruleset(const std::vector<Frontend>& frontends, const RulesetConfig& config) {
+  Builder builder(config);
+  for (const auto& frontend : frontends) builder.add(frontend);
+  return builder.take();
+}
+
+std::string full_update(const Ruleset& ruleset, const RulesetConfig& config) {
+  std::string out =
+      "add table ip gantry\n"
+      "delete table ip gantry\n"
+      "add table ip gantry\n"
+      "add map ip gantry cluster_ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "add map ip gantry node_ports { type inet_proto . inet_service : verdict; }\n"
+      "add set ip gantry no_endpoints { type ipv4_addr . inet_proto . inet_service; }\n"
+      "add set ip gantry no_node_endpoints { type inet_proto . inet_service; }\n"
+      "add set ip gantry hairpins { type ipv4_addr . ipv4_addr; }\n"
+      "add chain ip gantry services\n"
+      "add chain ip gantry refuse\n"
+      "add chain ip gantry prerouting { type nat hook prerouting priority -100; policy accept; }\n"
+      "add chain ip gantry output { type nat hook output priority -100; policy accept; }\n"
+      "add chain ip gantry postrouting { type nat hook postrouting priority 100; policy accept; }\n"
+      "add chain ip gantry filter_input { type filter hook input priority 0; policy accept; }\n"
+      "add chain ip gantry filter_forward { type filter hook forward priority 0; policy accept; }\n"
+      "add chain ip gantry filter_output { type filter hook output priority 0; policy accept; }\n"
+      "add rule ip gantry services ip daddr . meta l4proto . th dport vmap @cluster_ips\n"
+      "add rule ip gantry services fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap "
+      "@node_ports\n"
+      "add rule ip gantry refuse meta l4proto tcp ip daddr . meta l4proto . th dport @no_endpoints reject with tcp "
+      "reset\n"
+      "add rule ip gantry refuse ip daddr . meta l4proto . th dport @no_endpoints reject\n"
+      "add rule ip gantry refuse fib daddr type local meta l4proto . th dport @no_node_endpoints reject\n"
+      "add rule ip gantry prerouting jump services\n"
+      "add rule ip gantry output jump services\n"
+      "add rule ip gantry filter_input ct state new jump refuse\n"
+      "add rule ip gantry filter_forward ct state new jump refuse\n"
+      "add rule ip gantry filter_output ct state new jump refuse\n"
+      "add rule ip gantry postrouting meta mark & 0x4000 == 0x4000 masquerade\n"
+      "add rule ip gantry postrouting ip saddr . ip daddr @hairpins masquerade\n";
+  out += fmt::format("add rule ip gantry postrouting ip saddr {0} ip daddr != {0} masquerade\n", config.cluster_cidr);
+  Ruleset empty;
+  for (const auto& [name, elements] : ruleset.elements) empty.elements[name];
+  out += incremental_update(empty, ruleset);
+  return out;
+}
+
+std::string incremental_update(const Ruleset& before, const Ruleset& after) {
+  std::string out;
+  // Remove what leads to chains before the chains, and create chains before what leads to them.
+  std::map<std::string, std::map<std::string, std::string>> added;
+  for (const auto& [set, elements] : after.elements) {
+    static const std::map<std::string, std::string> kNone;
+    auto it = before.elements.find(set);
+    const auto& old = it == before.elements.end() ? kNone : it->second;
+    std::map<std::string, std::string> removed;
+    for (const auto& [key, value] : old) {
+      auto now = elements.find(key);
+      if (now == elements.end() || now->second != value) removed[key] = value;
+    }
+    for (const auto& [key, value] : elements) {
+      auto then = old.find(key);
+      if (then == old.end() || then->second != value) added[set][key] = value;
+    }
+    change_elements(out, "delete", set, removed);
+  }
+  for (const auto& [name, definition] : after.dynamic_sets) {
+    auto it = before.dynamic_sets.find(name);
+    if (it == before.dynamic_sets.end()) out += fmt::format("add set ip gantry {} {}\n", name, definition);
+  }
+  for (const auto& [name, rules] : after.chains) {
+    if (!before.chains.contains(name)) out += fmt::format("add chain ip gantry {}\n", name);
+  }
+  for (const auto& [name, rules] : after.chains) {
+    auto it = before.chains.find(name);
+    if (it != before.chains.end() && it->second == rules) continue;
+    if (it != before.chains.end()) out += fmt::format("flush chain ip gantry {}\n", name);
+    add_rules(out, name, rules);
+  }
+  // A chain that goes may lead to another that goes: empty them all first.
+  std::string deletes;
+  for (const auto& [name, rules] : before.chains) {
+    if (after.chains.contains(name)) continue;
+    out += fmt::format("flush chain ip gantry {}\n", name);
+    deletes += fmt::format("delete chain ip gantry {}\n", name);
+  }
+  out += deletes;
+  for (const auto& [name, definition] : before.dynamic_sets) {
+    if (!after.dynamic_sets.contains(name)) out += fmt::format("delete set ip gantry {}\n", name);
+  }
+  for (const auto& [set, elements] : added) change_elements(out, "add", set, elements);
+  return out;
+}
+
+}  // namespace gantry::netproxy
