@@ -1,0 +1,229 @@
+#include "services/apigw/rest/body.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "libs/model/json.h"
+#include "libs/model/protobuf.h"
+#include "schemas/all.h"
+
+namespace gantry::apigw {
+namespace {
+
+using bus::Command;
+using bus::Verb;
+
+constexpr const char* kProtobuf = "application/vnd.kubernetes.protobuf";
+
+std::string_view media_type(std::string_view header) {
+  auto end = header.find(';');
+  auto type = header.substr(0, end);
+  while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
+  return type;
+}
+
+template <typename T>
+Result<std::optional<T>> number(const http::Query& query, const char* name) {
+  const auto* text = query.find(name);
+  if (text == nullptr || text->empty()) return std::optional<T>();
+  T value{};
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size()) {
+    return Error{Code::kBadRequest, fmt::format("invalid value for {}: {}", name, *text)};
+  }
+  return std::optional<T>(value);
+}
+
+bool is_true(const http::Query& query, const char* name) {
+  auto v = query.get(name);
+  return v == "true" || v == "1";
+}
+
+/// The body into command.object (FlatBuffer) or command.json, by its content type. `kind` is what the body must be.
+Status read_body(const http::Request& request, const model::Kind& kind, Command& command) {
+  auto type = media_type(request.headers.get("Content-Type"));
+  if (type == kProtobuf) {
+    auto envelope = model::open_protobuf(request.body);
+    if (!envelope.ok()) return envelope.error();
+    if (!envelope->kind.empty() && (envelope->kind != kind.kind || envelope->api_version != kind.api_version())) {
+      return Error{Code::kBadRequest,
+                   fmt::format("the object provided is unrecognized: {}, Kind={} where {}, Kind={} is expected",
+                               envelope->api_version, envelope->kind, kind.api_version(), kind.kind)};
+    }
+    auto bytes = model::from_protobuf(*kind.type, envelope->raw);
+    if (!bytes.ok()) return bytes.error();
+    command.object = std::move(*bytes);
+    return Done{};
+  }
+  if (type.empty() || type == "application/json") {
+    command.json = request.body;
+    return Done{};
+  }
+  if (type == "application/yaml") {
+    auto json = yaml_to_json(request.body);
+    if (!json.ok()) return json.error();
+    command.json = std::move(*json);
+    return Done{};
+  }
+  return Error{
+      Code::kUnsupportedMediaType,
+      fmt::format("the body of the request was in an unknown format - accepted media types include: application/json, "
+                  "application/yaml, {}",
+                  kProtobuf)};
+}
+
+Status read_patch(const http::Request& request, Command& command) {
+  auto type = media_type(request.headers.get("Content-Type"));
+  if (type == "application/merge-patch+json") {
+    command.patch_type = bus::PatchType::Merge;
+  } else if (type == "application/strategic-merge-patch+json") {
+    command.patch_type = bus::PatchType::Strategic;
+  } else if (type == "application/json-patch+json") {
+    command.patch_type = bus::PatchType::Json;
+  } else {
+    return Error{
+        Code::kUnsupportedMediaType,
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+        "application/merge-patch+json, application/strategic-merge-patch+json"};
+  }
+  command.json = request.body;
+  return Done{};
+}
+
+/// DeleteOptions in the body override those in the query.
+Status read_delete_options(const http::Request& request, Command& command) {
+  const auto& query = request.query;
+  auto grace = number<int64_t>(query, "gracePeriodSeconds");
+  if (!grace.ok()) return grace.error();
+  command.grace_period_seconds = *grace;
+  command.propagation = query.get("propagationPolicy");
+  if (is_true(query, "orphanDependents")) command.propagation = "Orphan";
+  if (request.body.empty()) return Done{};
+  static const model::Kind& kOptions = *model::Schema::get().by_kind("", "v1", "DeleteOptions");
+  Command body;
+  auto status = read_body(request, kOptions, body);
+  if (!status.ok()) return status;
+  auto bytes =
+      body.json.empty() ? Result<model::Bytes>(std::move(body.object)) : model::from_json(*kOptions.type, body.json);
+  if (!bytes.ok()) return bytes.error();
+  model::Object object(kOptions, std::move(*bytes));
+  const auto* options = object.as<api::meta_v1::DeleteOptions>();
+  if (options->grace_period_seconds()) command.grace_period_seconds = *options->grace_period_seconds();
+  if (options->propagation_policy()) command.propagation = model::str(options->propagation_policy());
+  if (options->orphan_dependents()) command.propagation = *options->orphan_dependents() ? "Orphan" : "Background";
+  if (options->dry_run() && options->dry_run()->size() > 0) command.dry_run = true;
+  if (const auto* preconditions = options->preconditions()) {
+    command.uid = model::str(preconditions->uid());
+    if (preconditions->resource_version()) {
+      command.revision = std::strtoull(preconditions->resource_version()->c_str(), nullptr, 10);
+    }
+  }
+  return Done{};
+}
+
+Status read_list_options(const http::Query& query, Command& command) {
+  command.label_selector = query.get("labelSelector");
+  command.field_selector = query.get("fieldSelector");
+  command.continue_token = query.get("continue");
+  auto limit = number<uint32_t>(query, "limit");
+  if (!limit.ok()) return limit.error();
+  command.limit = limit->value_or(0);
+  auto revision = number<uint64_t>(query, "resourceVersion");
+  if (!revision.ok()) return revision.error();
+  command.revision = revision->value_or(0);
+  return Done{};
+}
+
+const model::Kind& body_kind(const Route& route) {
+  const auto& schema = model::Schema::get();
+  if (route.subresource == "scale") return *schema.by_kind("autoscaling", "v1", "Scale");
+  if (route.subresource == "binding") return *schema.by_kind("", "v1", "Binding");
+  if (route.subresource == "eviction") return *schema.by_kind("policy", "v1", "Eviction");
+  return *route.kind;
+}
+
+}  // namespace
+
+Result<Accepted> parse_accept(std::string_view accept) {
+  Accepted out;
+  if (accept.empty()) return out;
+  bool only_others = true;
+  while (!accept.empty()) {
+    auto comma = accept.find(',');
+    auto item = accept.substr(0, comma);
+    accept = comma == std::string_view::npos ? std::string_view() : accept.substr(comma + 1);
+    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+    auto type = media_type(item);
+    if (type != "application/json" && type != "*/*" && type != "application/*") continue;
+    only_others = false;
+    auto has = [&](std::string_view parameter) { return item.find(parameter) != std::string_view::npos; };
+    if (has("as=")) {
+      if (has("as=APIGroupDiscoveryList")) {
+        if (!has("v=v2;") && !item.ends_with("v=v2")) continue;  // an older form: the next alternative
+        out.aggregated_discovery = true;
+      } else if (has("as=Table") && has("v=v1") && !has("v=v1beta1")) {
+        out.form = Form::kTable;
+      } else if (has("as=PartialObjectMetadata") && has("v=v1") && !has("v=v1beta1")) {
+        out.form = Form::kPartial;
+      } else {
+        continue;
+      }
+    }
+    return out;
+  }
+  if (only_others) {
+    return Error{Code::kNotAcceptable, "only the following media types are accepted: application/json"};
+  }
+  return out;
+}
+
+Result<Command> to_command(const Route& route, const http::Request& request) {
+  Command command;
+  command.resource = route.kind->resource;
+  command.subresource = route.subresource;
+  command.ns = route.ns;
+  command.name = route.name;
+  const auto& query = request.query;
+  if (const auto* dry_run = query.find("dryRun")) {
+    if (*dry_run != "All")
+      return Error{Code::kBadRequest, fmt::format("invalid dryRun value \"{}\": supported values: \"All\"", *dry_run)};
+    command.dry_run = true;
+  }
+  command.field_manager = query.get("fieldManager");
+  command.field_validation = query.get("fieldValidation");
+  command.force = is_true(query, "force");
+  Status status = Done{};
+  if (route.verb == "get") {
+    command.verb = Verb::Get;
+    status = read_list_options(query, command);
+  } else if (route.verb == "list") {
+    command.verb = Verb::List;
+    status = read_list_options(query, command);
+  } else if (route.verb == "create") {
+    command.verb = Verb::Create;
+    status = read_body(request, body_kind(route), command);
+  } else if (route.verb == "update") {
+    command.verb = Verb::Update;
+    status = read_body(request, body_kind(route), command);
+  } else if (route.verb == "patch") {
+    command.verb = Verb::Patch;
+    status = read_patch(request, command);
+  } else if (route.verb == "delete") {
+    command.verb = Verb::Delete;
+    status = read_delete_options(request, command);
+  } else if (route.verb == "deletecollection") {
+    command.verb = Verb::DeleteCollection;
+    status = read_list_options(query, command);
+    if (status.ok()) {
+      command.revision = 0;  // of the list, not of what is deleted
+      status = read_delete_options(request, command);
+    }
+  } else {
+    return Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"};
+  }
+  if (!status.ok()) return status.error();
+  return command;
+}
+
+}  // namespace gantry::apigw

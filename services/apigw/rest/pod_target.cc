@@ -1,0 +1,83 @@
+#include "services/apigw/rest/pod_target.h"
+
+#include <fmt/format.h>
+
+#include "schemas/all.h"
+
+namespace gantry::apigw {
+namespace {
+
+using api::core_v1::Pod;
+using model::str;
+
+template <typename List>
+bool add_names(const List* list, std::vector<std::string>& names) {
+  if (!list) return false;
+  for (const auto* c : *list) names.emplace_back(str(c->name()));
+  return true;
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += (out.empty() ? "" : " ") + name;
+  return out;
+}
+
+Result<PodTarget> target_of(const model::Object& object, std::string container) {
+  const auto* pod = object.as<Pod>();
+  std::string name(object.name());
+  std::vector<std::string> main, init, ephemeral;
+  const auto* spec = pod->spec();
+  if (spec) {
+    add_names(spec->containers(), main);
+    add_names(spec->init_containers(), init);
+    add_names(spec->ephemeral_containers(), ephemeral);
+  }
+  auto has = [&](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), container) != names.end();
+  };
+  if (container.empty() && object.meta() && object.meta()->annotations()) {
+    const auto* preferred = model::lookup(object.meta()->annotations(), "kubectl.kubernetes.io/default-container");
+    if (preferred) container = preferred->str();
+    if (!has(main)) container.clear();
+  }
+  if (container.empty()) {
+    if (main.size() != 1) {
+      std::string message =
+          fmt::format("a container name must be specified for pod {}, choose one of: [{}]", name, join(main));
+      if (!init.empty()) message += fmt::format(" or one of the init containers: [{}]", join(init));
+      return Error{Code::kBadRequest, message};
+    }
+    container = main[0];
+  } else if (!has(main) && !has(init) && !has(ephemeral)) {
+    return Error{Code::kBadRequest, fmt::format("container {} is not valid for pod {}", container, name)};
+  }
+  PodTarget target;
+  target.node = spec ? str(spec->node_name()) : std::string_view();
+  if (target.node.empty()) return Error{Code::kBadRequest, fmt::format("pod {} does not have a host assigned", name)};
+  target.request.ns = object.ns();
+  target.request.pod = name;
+  target.request.uid = object.uid();
+  target.request.container = container;
+  return target;
+}
+
+}  // namespace
+
+void find_pod_target(Api& api, const Identity& identity, const Route& route, const std::string& verb,
+                     const std::string& container, std::function<void(Result<PodTarget>)> done) {
+  Attributes attributes{verb, "pods", route.subresource, route.ns, route.name, ""};
+  auto allowed = api.authorize(identity, attributes);
+  if (!allowed.ok()) return done(allowed.error());
+  bus::Command get;
+  get.verb = bus::Verb::Get;
+  get.resource = "pods";
+  get.ns = route.ns;
+  get.name = route.name;
+  api.handle(gateway(), std::move(get), [container, done = std::move(done)](Result<Answer> answer) {
+    if (!answer.ok()) return done(answer.error());
+    done(target_of(answer->object, container));
+  });
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,117 @@
+#include "services/apigw/rest/route.h"
+
+#include <algorithm>
+
+namespace gantry::apigw {
+namespace {
+
+std::string verb_of(const http::Request& request, bool collection) {
+  const auto& m = request.method;
+  if (m == "GET" || m == "HEAD") {
+    auto watch = request.query.get("watch");
+    if (watch == "true" || watch == "1") return "watch";
+    return collection ? "list" : "get";
+  }
+  if (m == "POST") return "create";
+  if (m == "PUT") return "update";
+  if (m == "PATCH") return "patch";
+  if (m == "DELETE") return collection ? "deletecollection" : "delete";
+  return "";
+}
+
+const model::Kind* find_kind(std::string_view group, std::string_view version, std::string_view resource) {
+  const auto* kind = model::Schema::get().by_resource(resource);
+  return kind && kind->group == group && kind->version == version ? kind : nullptr;
+}
+
+Route resource_route(const http::Request& request, Route route, const std::vector<std::string>& parts, size_t i) {
+  // parts[i...]: [namespaces/<ns>/]<resource>[/<name>[/<subresource>[/...]]]
+  route.target = Route::Target::kResource;
+  auto at = [&](size_t n) { return n < parts.size() ? parts[n] : std::string(); };
+  if (at(i) == "namespaces" && parts.size() > i + 2 && at(i + 2) != "status" && at(i + 2) != "finalize") {
+    route.ns = at(i + 1);
+    i += 2;
+  }
+  route.kind = find_kind(route.group, route.version, at(i));
+  if (route.kind == nullptr || (!route.ns.empty() && !route.kind->namespaced)) {
+    route.target = Route::Target::kNone;
+    route.unknown_resource = at(i);
+    return route;
+  }
+  route.name = at(i + 1);
+  route.subresource = at(i + 2);
+  for (size_t n = i + 3; n < parts.size(); ++n) route.rest += "/" + parts[n];
+  route.verb = verb_of(request, route.name.empty());
+  bool needs_namespace = route.kind->namespaced && route.ns.empty() && (!route.name.empty() || route.verb == "create");
+  bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource);
+  if (needs_namespace || !known_subresource) route.target = Route::Target::kNone;
+  return route;
+}
+
+}  // namespace
+
+std::vector<std::string> api_groups() {
+  std::vector<std::string> out;
+  for (const auto& kind : model::Schema::get().kinds()) {
+    if (!kind.resource.empty() && std::find(out.begin(), out.end(), kind.group) == out.end()) out.push_back(kind.group);
+  }
+  return out;
+}
+
+Route find_route(const http::Request& request) {
+  Route route;
+  route.verb = request.method;
+  for (char& c : route.verb) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  route.rest = request.path;
+  auto parsed = http::path_segments(request.raw_path);
+  if (!parsed || parsed->empty()) return route;
+  const auto& parts = *parsed;
+  const auto& first = parts[0];
+  if (first == "version" && parts.size() == 1) {
+    route.target = Route::Target::kVersion;
+  } else if (first == "livez" || first == "readyz" || first == "healthz") {
+    route.target = Route::Target::kHealth;
+  } else if (first == "openapi") {
+    route.target = Route::Target::kOpenApi;
+  } else if (first == "api") {
+    route.core = true;
+    route.version = "v1";
+    if (parts.size() == 1) {
+      route.target = Route::Target::kRoot;
+    } else if (parts[1] == "v1") {
+      if (parts.size() == 2) {
+        route.target = Route::Target::kResources;
+      } else {
+        route.rest.clear();
+        return resource_route(request, std::move(route), parts, 2);
+      }
+    }
+  } else if (first == "apis") {
+    if (parts.size() == 1) {
+      route.target = Route::Target::kRoot;
+      return route;
+    }
+    route.group = parts[1];
+    auto groups = api_groups();
+    if (route.group.empty() || std::find(groups.begin(), groups.end(), route.group) == groups.end()) return route;
+    if (parts.size() == 2) {
+      route.target = Route::Target::kGroup;
+      return route;
+    }
+    route.version = parts[2];
+    bool known = std::any_of(model::Schema::get().kinds().begin(), model::Schema::get().kinds().end(),
+                             [&](const model::Kind& k) {
+                               return !k.resource.empty() && k.group == route.group && k.version == route.version;
+                             });
+    if (!known) return route;
+    if (parts.size() == 3) {
+      route.target = Route::Target::kResources;
+    } else {
+      route.rest.clear();
+      return resource_route(request, std::move(route), parts, 3);
+    }
+  }
+  return route;
+}
+
+}  // namespace gantry::apigw
