@@ -15,7 +15,7 @@ using model::Kind;
 using model::Object;
 using nlohmann::json;
 
-std::string quoted(std::string_view text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string json_string(std::string_view text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
 
 /// metadata with the resourceVersion that is stored beside the object.
 std::string metadata_json(const Object& object) {
@@ -38,7 +38,7 @@ std::string list_meta_json(const ListMeta& meta) {
   std::string out = "{";
   if (meta.revision != 0) out += fmt::format("\"resourceVersion\":\"{}\"", meta.revision);
   if (!meta.continue_token.empty())
-    out += fmt::format("{}\"continue\":{}", out.size() > 1 ? "," : "", quoted(meta.continue_token));
+    out += fmt::format("{}\"continue\":{}", out.size() > 1 ? "," : "", json_string(meta.continue_token));
   if (meta.remaining) out += fmt::format("{}\"remainingItemCount\":{}", out.size() > 1 ? "," : "", *meta.remaining);
   return out + "}";
 }
