@@ -18,8 +18,9 @@ struct DecodeOptions {
   size_t max_depth = 64;
 };
 
-/// Decodes an object of this kind. apiVersion and kind, where given, must be the kind's (kBadRequest otherwise). null is absent. metadata.resourceVersion
-/// is kept as the field. Errors: kBadRequest with the JSON path and what was expected.
+/// Decodes an object of this kind. apiVersion and kind, where given, must be the kind's (kBadRequest otherwise). null
+/// is absent. metadata.resourceVersion is kept as the field. Errors: kBadRequest with the JSON path and what was
+/// expected.
 Result<Bytes> from_json(const Kind& kind, std::string_view json, const DecodeOptions& options = {});
 Result<Bytes> from_json(const Type& type, std::string_view json, const DecodeOptions& options = {});
 

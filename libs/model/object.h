@@ -1,4 +1,5 @@
-// One API object: its kind, its FlatBuffer and the revision at which it was read. Immutable and shared; cheap to copy; thread-safe.
+// One API object: its kind, its FlatBuffer and the revision at which it was read. Immutable and shared; cheap to copy;
+// thread-safe.
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -16,8 +17,8 @@ namespace gantry::model {
 /// A serialized FlatBuffer (a root table without file identifier).
 using Bytes = std::string;
 
-/// True if `bytes` is a well-formed table of this type: offsets, vectors, strings, depth and table count within limits. Everything from
-/// outside the process is verified before it is read.
+/// True if `bytes` is a well-formed table of this type: offsets, vectors, strings, depth and table count within limits.
+/// Everything from outside the process is verified before it is read.
 bool verify(const Type& type, std::string_view bytes);
 
 class Object {
@@ -56,9 +57,12 @@ class Object {
 };
 
 /// "" for a null string; the usual way to read an optional string.
-inline std::string_view str(const flatbuffers::String* s) { return s ? std::string_view(s->data(), s->size()) : std::string_view(); }
+inline std::string_view str(const flatbuffers::String* s) {
+  return s ? std::string_view(s->data(), s->size()) : std::string_view();
+}
 
 /// The value of `key` in a map field (vector sorted by key), or nullptr.
-const flatbuffers::String* lookup(const flatbuffers::Vector<flatbuffers::Offset<api::meta_v1::StringEntry>>* map, std::string_view key);
+const flatbuffers::String* lookup(const flatbuffers::Vector<flatbuffers::Offset<api::meta_v1::StringEntry>>* map,
+                                  std::string_view key);
 
 }  // namespace gantry::model

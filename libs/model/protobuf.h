@@ -1,5 +1,5 @@
-// Kubernetes protobuf (application/vnd.kubernetes.protobuf) -> FlatBuffers and back: the 4 bytes k8s\0, an Unknown envelope, the object. Zero scalars that
-// are not nullable are absent, as in JSON. Pure functions, thread-safe.
+// Kubernetes protobuf (application/vnd.kubernetes.protobuf) -> FlatBuffers and back: the 4 bytes k8s\0, an Unknown
+// envelope, the object. Zero scalars that are not nullable are absent, as in JSON. Pure functions, thread-safe.
 #pragma once
 
 #include "libs/model/json.h"

@@ -35,8 +35,8 @@ class LabelSelector {
 
 class FieldSelector {
  public:
-  /// `metadata.name=x,status.phase!=Running`; only metadata.name, metadata.namespace and the kind's `select` fields, else kBadRequest
-  /// `field label not supported: ...`.
+  /// `metadata.name=x,status.phase!=Running`; only metadata.name, metadata.namespace and the kind's `select` fields,
+  /// else kBadRequest `field label not supported: ...`.
   static Result<FieldSelector> parse(const Kind& kind, std::string_view text);
   bool matches(const Object& object) const;
   bool everything() const { return requirements_.empty(); }

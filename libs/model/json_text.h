@@ -1,0 +1,14 @@
+// Internal to libs/model: writing JSON text.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace gantry::model {
+
+/// "text" with its quotes and escapes. Bytes of 0x80 and above pass as they are.
+void write_json_string(std::string_view text, std::string& out);
+/// Shortest text that reads back as the same number; NaN and infinities, which JSON lacks, as null.
+void write_json_double(double value, std::string& out);
+
+}  // namespace gantry::model
