@@ -1,0 +1,208 @@
+// What the agent asks of a container runtime. Implementations: CriRuntime (containerd, cri/), HollowRuntime (no
+// containers: benchmarks and simulation), testing::FakeRuntime. Everything that matters survives in the runtime itself
+// (labels, attempts), so that a restarted agent relearns it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libs/base/loop.h"
+#include "libs/base/result.h"
+
+namespace gantry::nodeagent {
+
+/// Labels that say whose a sandbox or container is, as every Kubernetes runtime client writes them.
+inline constexpr char kPodNameLabel[] = "io.kubernetes.pod.name";
+inline constexpr char kPodNamespaceLabel[] = "io.kubernetes.pod.namespace";
+inline constexpr char kPodUidLabel[] = "io.kubernetes.pod.uid";
+inline constexpr char kContainerNameLabel[] = "io.kubernetes.container.name";
+/// Annotations.
+inline constexpr char kTerminationPathAnnotation[] = "io.kubernetes.container.terminationMessagePath";  // on the host
+inline constexpr char kTerminationPolicyAnnotation[] = "io.kubernetes.container.terminationMessagePolicy";
+inline constexpr char kGracePeriodAnnotation[] = "io.kubernetes.pod.terminationGracePeriod";  // seconds, for orphans
+
+using StringMap = std::map<std::string, std::string>;
+
+enum class Seccomp : uint8_t { kDefault, kUnconfined, kLocalhost };
+struct SeccompProfile {
+  Seccomp type = Seccomp::kUnconfined;
+  std::string localhost;  // path on the host
+  bool operator==(const SeccompProfile&) const = default;
+};
+
+struct PortMapping {
+  std::string protocol;  // TCP, UDP, SCTP
+  int container_port = 0, host_port = 0;
+  std::string host_ip;
+};
+
+struct SandboxConfig {
+  std::string name, ns, uid;
+  uint32_t attempt = 0;
+  std::string hostname, log_directory, cgroup_parent, runtime_handler;
+  std::vector<std::string> dns_servers, dns_searches, dns_options;
+  std::vector<PortMapping> ports;
+  StringMap labels, annotations, sysctls;
+  bool host_network = false, host_pid = false, host_ipc = false, share_pid = false, privileged = false;
+  std::optional<int64_t> run_as_user, run_as_group;
+  std::vector<int64_t> supplemental_groups;
+  SeccompProfile seccomp;
+};
+
+enum class Propagation : uint8_t { kPrivate, kHostToContainer, kBidirectional };
+struct Mount {
+  std::string container_path, host_path;
+  bool readonly = false;
+  Propagation propagation = Propagation::kPrivate;
+};
+
+struct ContainerConfig {
+  std::string name;
+  uint32_t attempt = 0;
+  std::string image;  // reference or id
+  std::vector<std::string> command, args;
+  std::string working_dir;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::vector<Mount> mounts;
+  StringMap labels, annotations;
+  std::string log_path;  // relative to the sandbox's log_directory
+  bool in = false, stdin_once = false, tty = false;
+  int64_t cpu_shares = 0, cpu_quota = 0, cpu_period = 0, memory_limit = 0, oom_score_adj = 0;
+  bool privileged = false, readonly_rootfs = false, no_new_privs = false;
+  std::vector<std::string> add_capabilities, drop_capabilities;
+  std::optional<int64_t> run_as_user, run_as_group;
+  std::vector<int64_t> supplemental_groups;
+  SeccompProfile seccomp;
+};
+
+struct Sandbox {
+  std::string id, name, ns, uid;
+  uint32_t attempt = 0;
+  bool ready = false;
+  int64_t created_at = 0;  // unix nanoseconds, as all times of the runtime
+  StringMap labels, annotations;
+  std::vector<std::string> ips;  // empty with host network
+};
+
+enum class ContainerState : uint8_t { kCreated, kRunning, kExited, kUnknown };
+struct Container {
+  std::string id, sandbox_id, name;
+  uint32_t attempt = 0;
+  ContainerState state = ContainerState::kUnknown;
+  int64_t created_at = 0, started_at = 0, finished_at = 0;
+  int exit_code = 0;
+  std::string reason, message;
+  std::string image, image_ref;  // as asked for; as resolved
+  std::string log_path;          // absolute
+  StringMap labels, annotations;
+};
+
+/// What the runtime has of one pod, newest attempt first.
+struct RuntimePod {
+  std::string uid, ns, name;
+  std::vector<Sandbox> sandboxes;
+  std::vector<Container> containers;
+};
+
+struct RuntimeStatus {
+  bool ready = false;
+  std::string reason;         // why not
+  std::string name, version;  // containerd, 1.6.20
+};
+
+/// A process started in a running container. Loop's thread only. Destroying it lets go: the process is killed if it
+/// still runs.
+class Process {
+ public:
+  virtual ~Process() = default;
+  struct Callbacks {
+    std::function<void(bool is_stderr, std::string_view data)> output;
+    std::function<void(bool is_stderr)> output_end;
+    /// Last: after all output. The error when the outcome cannot be known.
+    std::function<void(Result<int> exit_code)> exited;
+    /// What write() queued has gone down to a low mark.
+    std::function<void()> drained;
+  };
+  /// False when the caller should wait for drained().
+  virtual bool write(std::string_view data) = 0;
+  virtual void close_stdin() = 0;
+  virtual void resize(uint16_t columns, uint16_t rows) = 0;
+  /// Stops or goes on reading output: how back-pressure reaches the process.
+  virtual void read(bool on) = 0;
+};
+
+struct ExecOptions {
+  std::vector<std::string> command;
+  bool in = false, out = true, err = true, tty = false;
+};
+
+/// All calls on the loop's thread; each `done` comes once, on the loop's thread, never inside the call, and not after
+/// the Runtime is destroyed. Stopping and removing what is not there succeeds.
+class Runtime {
+ public:
+  virtual ~Runtime() = default;
+  template <typename T>
+  using Done = std::function<void(Result<T>)>;
+
+  /// What the runtime tells unasked. Every callback on the loop's thread.
+  struct Events {
+    /// A container or sandbox of this pod changed (or may have): observe it. Empty uid: find it by container id
+    /// yourself (relist).
+    std::function<void(const std::string& pod_uid)> changed;
+    /// The stream of changes starts (again): whatever happened before was not told. List now.
+    std::function<void()> connected;
+    std::function<void(const std::string& why)> disconnected;
+    /// A container ran out of memory.
+    std::function<void(const std::string& container_id)> oom;
+  };
+  /// Call once, before anything else.
+  virtual void start(Events events) = 0;
+
+  virtual void status(Done<RuntimeStatus> done) = 0;
+  virtual void list(Done<std::vector<RuntimePod>> done) = 0;
+  /// One pod; empty vectors when the runtime has nothing of it.
+  virtual void observe(const std::string& pod_uid, Done<RuntimePod> done) = 0;
+
+  virtual void run_sandbox(const SandboxConfig& config, Done<std::string> done) = 0;
+  virtual void stop_sandbox(const std::string& id, Done<gantry::Done> done) = 0;
+  virtual void remove_sandbox(const std::string& id, Done<gantry::Done> done) = 0;
+
+  /// The image's id when it is there, "" when not.
+  virtual void find_image(const std::string& image, Done<std::string> done) = 0;
+  virtual void pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) = 0;
+
+  virtual void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
+                                const ContainerConfig& config, Done<std::string> done) = 0;
+  virtual void start_container(const std::string& id, Done<gantry::Done> done) = 0;
+  /// SIGTERM, then SIGKILL after `grace`; done when it has ended.
+  virtual void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) = 0;
+  virtual void remove_container(const std::string& id, Done<gantry::Done> done) = 0;
+  virtual void reopen_log(const std::string& id, Done<gantry::Done> done) = 0;
+
+  virtual void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
+                    Done<std::unique_ptr<Process>> done) = 0;
+  struct ExecResult {
+    int exit_code = 0;
+    std::string output;  // stdout, then stderr, cut at 10 KiB
+  };
+  /// For probes and hooks. kTimeout when it did not end in time.
+  virtual void exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,
+                         Done<ExecResult> done) = 0;
+  /// A TCP connection to `port` on the pod's own loopback: a connected, non-blocking socket that the caller owns.
+  virtual void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) = 0;
+
+  struct ContainerUsage {
+    std::string container_id, pod_uid, name;
+    uint64_t cpu_nanos = 0, memory_working_set = 0;
+  };
+  virtual void usage(Done<std::vector<ContainerUsage>> done) = 0;
+};
+
+}  // namespace gantry::nodeagent
