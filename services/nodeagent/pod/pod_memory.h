@@ -1,0 +1,74 @@
+// What the agent remembers of one pod between decisions. Nothing here must survive the agent: what must, is in the
+// runtime or in the API.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "libs/base/loop.h"
+#include "services/nodeagent/pod/status_value.h"
+
+namespace gantry::nodeagent {
+
+/// Why something did not happen, and when to try again: 10 s, doubled with each failure, up to 5 minutes. A failure
+/// after a success starts anew.
+struct Failure {
+  std::string reason, message;
+  int times = 0;
+  WallMicros retry_at = 0;
+
+  static constexpr int64_t kFirstSeconds = 10, kMostSeconds = 300;
+  static int64_t delay_seconds(int times) {
+    return std::min<int64_t>(kMostSeconds, kFirstSeconds << std::clamp(times - 1, 0, 5));
+  }
+  /// For a moment it shows as what failed, from here on as waiting for the next try.
+  WallMicros backing_off_at() const { return retry_at - (delay_seconds(times) - 2) * 1'000'000; }
+  void fail(std::string new_reason, std::string new_message, WallMicros now) {
+    reason = std::move(new_reason);
+    message = std::move(new_message);
+    ++times;
+    retry_at = now + delay_seconds(times) * 1'000'000;
+  }
+};
+
+/// CrashLoopBackOff of one container: the first restart at once, then 10 s doubled up to 5 minutes, forgotten after a
+/// run of 10 minutes.
+struct CrashBackoff {
+  std::string seen;   // id of the last container whose end was counted
+  int64_t delay = 0;  // seconds before the restart after `seen`
+  WallMicros until = 0;
+  bool told = false;  // the event for this wait
+};
+
+/// What the probes say of one container, by its id. Containers without a probe of a kind count as passing.
+struct ProbeResults {
+  bool started = false, ready = false, live = true;
+  std::string failure;  // of the liveness or startup probe
+};
+
+struct PodMemory {
+  /// Actions under way, by Action::key.
+  std::set<std::string> in_flight;
+  bool prepared = false, cleaned = false;
+  std::optional<Failure> prepare_failure, sandbox_failure, confirm_failure;
+  std::map<std::string, Failure> launch_failures;           // by container name
+  std::map<std::string, Failure> stop_failures;             // by id
+  std::map<std::string, CrashBackoff> crashes;              // by container name
+  std::map<std::string, ProbeResults> probes;               // by container id
+  std::map<std::string, std::string> termination_messages;  // by container id
+  std::map<std::string, int64_t> stop_grace;                // by container id: the shortest grace asked for, seconds
+  std::set<std::string> stopped_sandboxes;
+  std::set<std::string> oom_killed;                           // container ids
+  std::map<std::string, ContainerStatusValue> last_statuses;  // by container name, when the runtime has forgotten
+  std::map<std::string, uint32_t> next_attempts;
+  std::vector<std::string> pod_ips;
+  std::optional<PodStatusValue> frozen;  // final: containers may go from the runtime now
+  PodStatusValue last;                   // as decided last, or as the API had it
+  bool terminal = false;                 // never to run again
+  std::string terminal_reason, terminal_message;
+};
+
+}  // namespace gantry::nodeagent

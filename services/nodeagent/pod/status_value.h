@@ -1,0 +1,64 @@
+// A pod's status as plain values: what the agent decides on, compares and reports.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libs/model/object.h"
+#include "schemas/api/core_v1_generated.h"
+
+namespace gantry::nodeagent {
+
+namespace core = api::core_v1;
+
+/// Times are unix seconds; 0 is absent.
+struct ContainerStateValue {
+  enum class Kind : uint8_t { kNone, kWaiting, kRunning, kTerminated };
+  Kind kind = Kind::kNone;
+  std::string reason, message;
+  int exit_code = 0;
+  int64_t started_at = 0, finished_at = 0;
+  std::string container_id;
+  bool operator==(const ContainerStateValue&) const = default;
+};
+
+struct ContainerStatusValue {
+  std::string name, image, image_id, container_id;
+  ContainerStateValue state, last_state;
+  bool ready = false;
+  std::optional<bool> started;
+  int restart_count = 0;
+  bool operator==(const ContainerStatusValue&) const = default;
+};
+
+struct ConditionValue {
+  std::string type;
+  bool status = false;
+  std::string reason, message;
+  int64_t transition = 0;
+  bool operator==(const ConditionValue&) const = default;
+};
+
+struct PodStatusValue {
+  std::string phase, reason, message, qos_class;
+  std::vector<std::string> host_ips, pod_ips;
+  int64_t start_time = 0, observed_generation = 0;
+  std::vector<ConditionValue> conditions;
+  std::vector<ContainerStatusValue> init_containers, containers;
+  bool operator==(const PodStatusValue&) const = default;
+};
+
+/// A Pod with its identity (name, namespace, uid) and this status, for an update of the status subresource. Conditions
+/// that others own are taken over from `current`, which may be null.
+model::Bytes encode_status(std::string_view ns, std::string_view name, std::string_view uid,
+                           const PodStatusValue& status, const core::Pod* current);
+
+/// What the API has of a pod's status: the start for an agent that knows nothing yet.
+PodStatusValue decode_status(const core::Pod& pod);
+
+/// Guaranteed, Burstable or BestEffort, by the containers' resources.
+std::string qos_class(const core::PodSpec& spec);
+
+}  // namespace gantry::nodeagent

@@ -1,0 +1,20 @@
+// A pod as the runtime is asked to run it. Pure, but for subPath: links in a volume are resolved on the disk.
+#pragma once
+
+#include "services/nodeagent/render/env.h"
+#include "services/nodeagent/render/volumes.h"
+#include "services/nodeagent/runtime/runtime.h"
+
+namespace gantry::nodeagent {
+
+SandboxConfig render_sandbox(const core::Pod& pod, const NodeContext& node, uint32_t attempt);
+
+/// kInvalid: what kubectl shows as CreateContainerConfigError.
+Result<ContainerConfig> render_container(const core::Pod& pod, const core::Container& container, uint32_t attempt,
+                                         const NodeContext& node, const std::vector<std::string>& pod_ips,
+                                         const std::vector<VolumePlan>& volumes, const FindReference& find);
+
+/// Always, IfNotPresent or Never; by the tag when the container does not say.
+std::string pull_policy(const core::Container& container);
+
+}  // namespace gantry::nodeagent

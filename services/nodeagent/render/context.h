@@ -1,0 +1,71 @@
+// What rendering a pod for the runtime needs to know beside the pod itself.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libs/model/object.h"
+#include "schemas/api/core_v1_generated.h"
+
+namespace gantry::nodeagent {
+
+namespace core = api::core_v1;
+
+/// The agent's tree on disk:
+///   <root>/logs/pods/<ns>_<name>_<uid>/<container>/<attempt>.log    what CRI writes
+///   <root>/pods/<uid>/volumes/<volume>/                             emptyDir, configMap, secret, ...
+///   <root>/pods/<uid>/etc-hosts                                     the managed /etc/hosts
+///   <root>/pods/<uid>/containers/<name>/<attempt>                   the termination message
+///   <root>/exec/<id>/{stdin,stdout,stderr}                          FIFOs of exec sessions
+///   <root>/epoch                                                    grows with each start of the agent
+struct Paths {
+  std::string root;
+  std::string logs(std::string_view ns, std::string_view name, std::string_view uid) const;
+  std::string pod(std::string_view uid) const { return root + "/pods/" + std::string(uid); }
+  std::string volume(std::string_view uid, std::string_view name) const {
+    return pod(uid) + "/volumes/" + std::string(name);
+  }
+  std::string hosts(std::string_view uid) const { return pod(uid) + "/etc-hosts"; }
+  std::string termination_log(std::string_view uid, std::string_view container, uint32_t attempt) const {
+    return pod(uid) + "/containers/" + std::string(container) + "/" + std::to_string(attempt);
+  }
+  std::string exec() const { return root + "/exec"; }
+  std::string epoch() const { return root + "/epoch"; }
+};
+
+struct DnsSettings {
+  std::vector<std::string> servers, searches, options;
+};
+
+struct NodeContext {
+  std::string node;
+  std::vector<std::string> host_ips;
+  std::string cluster_dns, cluster_domain = "cluster.local";
+  DnsSettings host_dns;                    // of the machine's resolv.conf
+  std::string service_host, service_port;  // of the `kubernetes` Service; empty: no such variables
+  std::string cgroup_parent, seccomp_root;
+  int64_t cpu_milli = 0, memory_bytes = 0;  // allocatable: what an absent limit means
+  Paths paths;
+};
+
+/// The ConfigMap or Secret of that name, or an empty Object when there is none. `resource`: "configmaps" or "secrets".
+using FindReference =
+    std::function<model::Object(std::string_view resource, std::string_view ns, std::string_view name)>;
+
+/// What a pod refers to, each once.
+struct Reference {
+  std::string resource, name;
+  bool operator==(const Reference&) const = default;
+};
+std::vector<Reference> references(const core::PodSpec& spec);
+
+/// The value of a downward API field: metadata.labels['a'], status.podIP, ... kInvalid names what is not supported.
+Result<std::string> field_value(const core::Pod& pod, std::string_view path, const NodeContext& node,
+                                const std::vector<std::string>& pod_ips);
+/// limits.cpu, requests.memory, ... in units of the divisor, rounded up.
+Result<std::string> resource_value(const core::Pod& pod, const core::Container* container,
+                                   const core::ResourceFieldSelector& selector, const NodeContext& node);
+
+}  // namespace gantry::nodeagent
