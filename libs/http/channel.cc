@@ -72,7 +72,7 @@ void Channel::connect(const sockaddr* address, const TlsContext& tls, const std:
 
 void Channel::established() {
   connected_ = true;
-  start_reading();
+  if (!paused_) start_reading();
   schedule();  // on_ready(), or the client's hello, comes from tick()
 }
 

@@ -69,10 +69,11 @@ Result<Request> Connection::make_request(std::string method, std::string target,
 void Connection::dispatch(Request request, std::shared_ptr<Responder> responder) {
   ++core_->stats.requests;
   ++core_->stats.active;
+  std::string what = fmt::format("{} {}", request.method, request.target);
   try {
     core_->handler(std::move(request), responder);
   } catch (const std::exception& error) {
-    LOG(ERROR) << "HTTP handler threw: " << error.what();
+    LOG(ERROR) << "request=\"" << what << "\" the handler threw: " << error.what();
     auto [status, headers, body] = core_->rejection(500, "internal error");
     responder->send(status, std::move(headers), std::move(body));
   }

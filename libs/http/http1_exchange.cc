@@ -14,7 +14,7 @@ Http1Exchange::~Http1Exchange() {
     abort();
     return;
   }
-  LOG(WARNING) << "HTTP request dropped without an answer";
+  LOG(WARNING) << "request=\"" << asked_.what << "\" dropped without an answer";
   auto [status, headers, body] = owner_->connection_.core().rejection(500, "the request was not answered");
   send(status, std::move(headers), std::move(body));
 }
@@ -206,8 +206,6 @@ void Http1Stream::pump() {
     callback(std::exchange(pending_, {}));
     if (!*alive || owner_ == nullptr || paused_) return;
   }
-  // A peer that asks (pings) and does not read the answers waits, too; the next tick after it has read looks again.
-  if (buffered() > 2 * kHighWater) return owner_->channel().pause();
   owner_->channel().resume();
 }
 

@@ -12,6 +12,7 @@ class Http1Exchange final : public Responder {
     int minor_version = 1;  // HTTP/1.<minor>
     bool upgrade = false;
     std::string upgrade_protocol, websocket_key, websocket_version;
+    std::string what;  // "GET /path", for logs
   };
   Http1Exchange(Http1Server& owner, Asked asked);
   ~Http1Exchange() override;

@@ -6,6 +6,7 @@ namespace gantry::http {
 namespace {
 
 constexpr size_t kMaxPipelined = 64 * 1024;
+constexpr size_t kMaxUpgraded = 2 * kHighWater;
 
 // A name or value from a handler must not be able to end the line.
 void append_clean(std::string& out, std::string_view text) {
@@ -43,6 +44,8 @@ bool Http1Server::may_parse() {
 void Http1Server::on_bytes(std::string_view bytes) {
   if (phase_ == Phase::kUpgraded) {
     if (stream_ != nullptr) stream_->input(bytes);
+    // A peer that asks (pings) and does not read the answers waits; on_fill() looks again when some have gone.
+    if (stream_ != nullptr && channel().buffered() > kMaxUpgraded) channel().pause();
     return;
   }
   size_t used = in_.empty() ? consume(bytes) : 0;
@@ -59,7 +62,7 @@ void Http1Server::on_bytes(std::string_view bytes) {
 
 void Http1Server::on_fill() {
   if (phase_ == Phase::kUpgraded) {
-    if (stream_ != nullptr) stream_->pump();
+    if (stream_ != nullptr && channel().buffered() <= kMaxUpgraded) stream_->pump();
     return;
   }
   if (!in_.empty() && may_parse()) {
@@ -161,6 +164,7 @@ void Http1Server::dispatch() {
   begin(Phase::kBusy);
   Http1Exchange::Asked asked;
   asked.head = head_.method == "HEAD";
+  asked.what = head_.method + " " + head_.target;
   asked.minor_version = head_.minor_version;
   asked.upgrade = head_.upgrade;
   if (head_.upgrade) {

@@ -8,7 +8,7 @@ Http2Exchange::~Http2Exchange() {
     abort();
     return;
   }
-  LOG(WARNING) << "HTTP request dropped without an answer";
+  LOG(WARNING) << "request=\"" << what_ << "\" dropped without an answer";
   auto [status, headers, body] = owner_->connection_.core().rejection(500, "the request was not answered");
   send(status, std::move(headers), std::move(body));
 }

@@ -7,7 +7,8 @@ namespace gantry::http {
 
 class Http2Exchange final : public Responder {
  public:
-  Http2Exchange(Http2Server& owner, Http2Stream& stream, bool head) : owner_(&owner), stream_(&stream), head_(head) {}
+  Http2Exchange(Http2Server& owner, Http2Stream& stream, bool head, std::string what)
+      : owner_(&owner), stream_(&stream), what_(std::move(what)), head_(head) {}
   ~Http2Exchange() override;
 
   void send(int status, Headers headers, std::string body) override;
@@ -35,6 +36,7 @@ class Http2Exchange final : public Responder {
 
   Http2Server* owner_;
   Http2Stream* stream_;  // null once answered, or gone
+  std::string what_;     // "GET /path", for logs
   std::function<void()> drained_, close_;
   Length length_ = Length::kFinite;
   bool head_, started_ = false;

@@ -120,8 +120,7 @@ void Http2Server::on_bytes(std::string_view bytes) {
     return channel().close_gracefully();
   }
   // Frames that answer (SETTINGS, PING, RST_STREAM) pile up when the peer sends and does not read.
-  if (nghttp2_session_get_outbound_queue_size(session_) > kMaxQueuedFrames && channel().buffered() > 0)
-    channel().pause();
+  if (nghttp2_session_get_outbound_queue_size(session_) > kMaxQueuedFrames) channel().pause();
   channel().schedule();
 }
 
@@ -235,12 +234,13 @@ void Http2Server::request_complete(Http2Stream& stream) {
   if (stream.rejected) return;
   if (!stream.authority.empty() && !stream.headers.has("host")) stream.headers.add("host", stream.authority);
   bool head = stream.method == "HEAD";
+  std::string what = stream.method + " " + stream.target;
   auto request = connection_.make_request(std::move(stream.method), std::move(stream.target),
                                           std::exchange(stream.headers, {}), Version::kHttp2);
   if (!request) return reject(stream, 400, request.error().message);
   connection_.core().receiving -= stream.body.size();
   request->body = std::exchange(stream.body, {});
-  auto exchange = std::make_shared<Http2Exchange>(*this, stream, head);
+  auto exchange = std::make_shared<Http2Exchange>(*this, stream, head, std::move(what));
   stream.exchange = exchange.get();
   connection_.dispatch(std::move(*request), std::move(exchange));
 }

@@ -47,10 +47,8 @@ class WslaySocket final : public WebSocket, public std::enable_shared_from_this<
     closed_ = true;
     reason = reason.substr(0, kMaxReason);
     wslay_event_queue_close(context_, code, bytes_of(reason), reason.size());
-    if (!in_wslay_) {  // otherwise input() goes on with this
-      flush();
-      stream_->close();
-    }
+    wslay_event_send(context_);
+    stream_->close();
     forget();
   }
 
@@ -80,15 +78,8 @@ class WslaySocket final : public WebSocket, public std::enable_shared_from_this<
     if (closed_) return;
     wslay_event_msg out{opcode, bytes_of(message), message.size()};
     wslay_event_queue_msg(context_, &out);
-    flush();
-  }
-
-  void flush() {
-    // wslay does not guard against being entered again from its own callbacks (a handler that answers a message).
-    if (in_wslay_) return;
-    in_wslay_ = true;
+    // At once, also from inside on_message(): a close frame, which wslay sends first, must not overtake this.
     wslay_event_send(context_);
-    in_wslay_ = false;
   }
 
   ssize_t take(wslay_event_context_ptr context, uint8_t* out, size_t length) {
@@ -104,15 +95,10 @@ class WslaySocket final : public WebSocket, public std::enable_shared_from_this<
   void input(std::string_view bytes) {
     if (closed_) return;
     input_ = bytes;
-    in_wslay_ = true;
     int rc = wslay_event_recv(context_);
-    in_wslay_ = false;
     input_ = {};
-    if (closed_ && !stream_->closed()) {  // closed by the handler meanwhile
-      flush();
-      return stream_->close();
-    }
-    flush();
+    if (closed_) return;         // by the handler, meanwhile
+    wslay_event_send(context_);  // pongs, the answer to a close frame
     if (peer_closed_ || rc != 0 || wslay_event_want_read(context_) == 0) {
       uint16_t code = peer_closed_ ? peer_code_ : wslay_event_get_status_code_sent(context_);
       stream_->close();
@@ -121,6 +107,7 @@ class WslaySocket final : public WebSocket, public std::enable_shared_from_this<
   }
 
   void received(const wslay_event_on_msg_recv_arg& message) {
+    if (weak_from_this().use_count() == 1) return;  // only input() holds this: dropped by an earlier message
     std::string_view bytes(reinterpret_cast<const char*>(message.msg), message.msg_length);
     if (message.opcode == WSLAY_CONNECTION_CLOSE) {
       peer_closed_ = true;
@@ -153,7 +140,7 @@ class WslaySocket final : public WebSocket, public std::enable_shared_from_this<
   std::function<void(uint16_t, std::string_view)> close_;
   std::string peer_reason_;
   uint16_t peer_code_ = 0;
-  bool in_wslay_ = false, peer_closed_ = false, closed_ = false;
+  bool peer_closed_ = false, closed_ = false;
 };
 
 }  // namespace

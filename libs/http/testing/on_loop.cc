@@ -12,8 +12,11 @@ namespace gantry::http::testing {
 bool run_until(UvLoop& loop, const std::function<bool()>& done, std::chrono::milliseconds deadline) {
   bool late = false;
   Timer timer = loop.after(deadline, [&] { late = true; });
-  while (!done() && !late) loop.run_once();
-  return done();
+  while (true) {
+    if (done()) return true;
+    if (late) return false;
+    loop.run_once();
+  }
 }
 
 TempDir::TempDir() : path_("/tmp/gantry-http-XXXXXX") { CHECK(mkdtemp(path_.data()) != nullptr); }
