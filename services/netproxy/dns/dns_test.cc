@@ -40,7 +40,8 @@ class Dns : public ::testing::Test {
   void put(projection::Cache& cache, const std::string& json) {
     auto bytes = model::from_json(cache.kind(), json);
     ASSERT_TRUE(bytes.ok()) << bytes.error().message;
-    cache.put(model::Object(cache.kind(), *bytes, ++revision_), revision_);
+    ++revision_;
+    cache.put(model::Object(cache.kind(), *bytes, revision_), revision_);
   }
 };
 

@@ -1,7 +1,8 @@
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <unistd.h>
+
+#include <random>
 
 #include "libs/model/json.h"
 #include "services/netproxy/rules/nft.h"
@@ -19,7 +20,8 @@ struct View {
   void put(projection::Cache& cache, const std::string& json) {
     auto bytes = model::from_json(cache.kind(), json);
     ASSERT_TRUE(bytes.ok()) << bytes.error().message;
-    cache.put(model::Object(cache.kind(), *bytes, ++revision), revision);
+    ++revision;
+    cache.put(model::Object(cache.kind(), *bytes, revision), revision);
   }
   void service(const std::string& name, const std::string& spec) {
     put(services, R"({"metadata":{"name":")" + name + R"(","namespace":"default"},"spec":)" + spec + "}");
