@@ -28,7 +28,7 @@
 #include "libs/bus/command.h"
 #include "libs/model/object.h"
 #include "libs/state/store.h"
-#include "services/apigw/authz/identity.h"
+#include "services/apigw/authz/authz.h"
 
 namespace gantry::apigw {
 
@@ -38,7 +38,7 @@ struct Answer {
     kCreated,  // `object`, new (HTTP 201)
     kDeleted,  // gone; `object` is the last state
     kList,     // `items` of `kind` at `revision`
-    kChain,    // Snapshot: `items`; Replay: `events`; both with `revision` = the head covered
+    kChain,    // Snapshot: `items`; Replay: `events`; both with the chain's `head`
     kNothing,  // success without an object: Bind, Create pods/binding (HTTP 201, Status Success)
   };
   Outcome outcome = Outcome::kObject;
@@ -50,6 +50,7 @@ struct Answer {
   std::optional<int64_t> remaining;  // items after this page, when known
   std::vector<std::string> warnings;
   std::vector<std::string> events;  // Replay: serialized gantry.bus.Event
+  uint64_t head = 0;                // Snapshot and Replay: the last revision of the chain
   bool duplicate = false;           // the outcome of an earlier command with the same id
 };
 
@@ -82,13 +83,6 @@ class Watch {
  public:
   virtual ~Watch() = default;
   virtual void resume() = 0;
-};
-
-/// What somebody wants to do, in the words of the API's authorizer.
-struct Attributes {
-  std::string verb;  // get, list, watch, create, update, patch, delete, deletecollection
-  std::string resource, subresource, ns, name;
-  std::string path;  // of a request that is not about a resource: /version
 };
 
 struct ApiConfig {

@@ -1,0 +1,115 @@
+#include "services/apigw/authz/authz.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace gantry::apigw {
+namespace {
+
+bool any_of(std::string_view value, std::initializer_list<std::string_view> values) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+bool reads(const Attributes& a) { return any_of(a.verb, {"get", "list", "watch"}); }
+bool writes(const Attributes& a) { return any_of(a.verb, {"create", "update", "patch"}); }
+bool reports_events(const Attributes& a) {
+  return a.resource == "events" && any_of(a.verb, {"create", "patch", "update"});
+}
+bool holds_leases(const Attributes& a, std::string_view ns) {
+  return a.resource == "leases" && a.ns == ns && (reads(a) || writes(a));
+}
+
+bool node_may(const std::string& node, const Attributes& a, const Facts& facts) {
+  if (a.resource == "nodes") {
+    if (a.verb == "create") return a.name.empty() || a.name == node;
+    if (any_of(a.verb, {"list", "watch"})) return a.node == node || a.name == node;
+    return a.name == node && any_of(a.verb, {"get", "update", "patch"});
+  }
+  if (a.resource == "pods") {
+    if (any_of(a.verb, {"list", "watch"})) return a.node == node;
+    if (!facts.pod_on_node(a.ns, a.name, node)) return false;
+    return any_of(a.verb, {"get", "delete"}) || (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));
+  }
+  if (any_of(a.resource, {"configmaps", "secrets", "serviceaccounts"})) {
+    if (any_of(a.verb, {"list", "watch"})) return a.node == node && a.metadata_only;
+    return a.verb == "get" && facts.refers(node, a.resource, a.ns, a.name);
+  }
+  if (a.resource == "leases") {
+    return a.ns == "kube-node-lease" && (a.verb == "create" ? a.name.empty() || a.name == node : a.name == node) &&
+           any_of(a.verb, {"get", "create", "update", "patch"});
+  }
+  // A pod's environment names the Services of its namespace.
+  return reports_events(a) || (a.resource == "services" && reads(a));
+}
+
+bool controllers_may(const Attributes& a) {
+  if (a.resource == "secrets") return a.verb == "delete" || (reads(a) && a.metadata_only);
+  if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
+  return writes(a) &&
+         any_of(a.resource, {"pods", "replicasets", "deployments", "endpoints", "endpointslices", "namespaces", "nodes",
+                             "services", "serviceaccounts", "configmaps", "events", "leases"});
+}
+
+bool scheduler_may(const Attributes& a) {
+  if (reads(a))
+    return any_of(a.resource, {"pods", "nodes", "namespaces", "services", "replicasets", "deployments"}) ||
+           holds_leases(a, "kube-system");
+  if (a.resource == "pods") {
+    return (a.verb == "create" && any_of(a.subresource, {"binding", "eviction"})) ||
+           (a.verb == "delete" && a.subresource.empty()) ||
+           (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));
+  }
+  return reports_events(a) || holds_leases(a, "kube-system");
+}
+
+bool netproxy_may(const Attributes& a) {
+  if (reads(a)) return any_of(a.resource, {"services", "endpoints", "endpointslices", "nodes", "namespaces"});
+  return reports_events(a);
+}
+
+bool anybody_may(const std::string& path) {
+  return any_of(path, {"/healthz", "/livez", "/readyz", "/version", "/version/", "/api", "/api/", "/apis", "/apis/"}) ||
+         path.starts_with("/healthz/") || path.starts_with("/livez/") || path.starts_with("/readyz/") ||
+         path.starts_with("/api/") || path.starts_with("/apis/") || path.starts_with("/openapi/");
+}
+
+bool allowed(const Identity& identity, const Attributes& a, const Facts& facts) {
+  if (identity.in_group("system:masters")) return true;
+  if (!a.path.empty()) return anybody_may(a.path);
+  if (!identity.node.empty()) return node_may(identity.node, a, facts);
+  if (identity.user == "system:gantry:controllers") return controllers_may(a);
+  if (identity.user == "system:gantry:scheduler") return scheduler_may(a);
+  if (identity.user.starts_with("system:gantry:netproxy:")) return netproxy_may(a);
+  return false;
+}
+
+}  // namespace
+
+Status authorize(const Identity& identity, const Attributes& a, const Facts& facts) {
+  if (allowed(identity, a, facts)) return Done{};
+  if (!a.path.empty()) {
+    return Error{Code::kForbidden,
+                 fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", identity.user, a.verb, a.path)};
+  }
+  const model::Kind* kind = model::Schema::get().by_resource(a.resource);
+  const std::string group = kind == nullptr ? "" : kind->group;
+  const std::string resource = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
+  std::string message = group.empty() ? a.resource : a.resource + "." + group;
+  if (!a.name.empty()) message += fmt::format(" \"{}\"", a.name);
+  message += fmt::format(" is forbidden: User \"{}\" cannot {} resource \"{}\" in API group \"{}\"", identity.user,
+                         a.verb, resource, group);
+  if (kind != nullptr && kind->namespaced && !a.ns.empty()) {
+    message += fmt::format(" in the namespace \"{}\"", a.ns);
+  } else {
+    message += " at the cluster scope";
+  }
+  Error error{Code::kForbidden, std::move(message)};
+  error.group = group;
+  error.kind = a.resource;
+  error.name = a.name;
+  return error;
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,43 @@
+// Who may do what: a fixed table until RBAC comes.
+//   system:masters                everything
+//   system:node:<n>               its own node object, the pods bound to it, the ConfigMaps, Secrets and
+//   ServiceAccounts that these refer to (by name), its
+//                                 lease in kube-node-lease, events
+//   system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
+//   anything system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
+//   system:gantry:netproxy:<n>    reads Services, endpoints, nodes and namespaces
+//   anybody                       /healthz, /version and discovery
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "libs/base/result.h"
+#include "libs/model/schema.h"
+#include "services/apigw/authz/identity.h"
+
+namespace gantry::apigw {
+
+/// What somebody wants to do, in the words of the API's authorizer.
+struct Attributes {
+  std::string verb;  // get, list, watch, create, update, patch, delete, deletecollection
+  std::string resource, subresource, ns, name;
+  std::string node;            // list and watch: only what is on this node
+  bool metadata_only = false;  // list and watch of chains: a Secret without its content
+  std::string path;            // of a request that is not about a resource: /version
+};
+
+/// What the table needs to know about the cluster.
+class Facts {
+ public:
+  virtual ~Facts() = default;
+  virtual bool pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const = 0;
+  /// A pod bound to `node` refers to this object.
+  virtual bool refers(std::string_view node, std::string_view resource, std::string_view ns,
+                      std::string_view name) const = 0;
+};
+
+/// kForbidden in the words of the Kubernetes API. Pure.
+Status authorize(const Identity& identity, const Attributes& attributes, const Facts& facts);
+
+}  // namespace gantry::apigw

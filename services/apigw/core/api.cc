@@ -1,0 +1,316 @@
+#include "services/apigw/core/api.h"
+
+#include <fmt/format.h>
+#include <glog/logging.h>
+
+#include "libs/base/ids.h"
+#include "services/apigw/core/bootstrap.h"
+#include "services/apigw/core/chains.h"
+#include "services/apigw/core/decode.h"
+#include "services/apigw/core/leases.h"
+#include "services/apigw/core/watcher.h"
+#include "services/apigw/core/writer.h"
+
+namespace gantry::apigw {
+namespace {
+
+using bus::Verb;
+
+const char* verb_name(Verb verb) {
+  switch (verb) {
+    case Verb::Get:
+      return "get";
+    case Verb::List:
+      return "list";
+    case Verb::Create:
+      return "create";
+    case Verb::Update:
+      return "update";
+    case Verb::Patch:
+      return "patch";
+    case Verb::Delete:
+      return "delete";
+    case Verb::DeleteCollection:
+      return "deletecollection";
+    case Verb::Bind:
+    case Verb::Evict:
+      return "create";
+    case Verb::Snapshot:
+    case Verb::Replay:
+      return "watch";
+    case Verb::Whoami:
+      return "get";
+  }
+  return "";
+}
+
+// The node that a read is limited to.
+std::string node_of(const model::Kind& kind, std::string_view field_selector, std::string_view chain) {
+  if (!chain.empty()) return std::string(chain);
+  const auto fields = model::FieldSelector::parse(kind, field_selector);
+  if (!fields.ok()) return {};
+  const std::string* node = fields->required(kind.resource == "nodes" ? "metadata.name" : "spec.nodeName");
+  return node == nullptr ? std::string() : *node;
+}
+
+Attributes attributes_of(const model::Kind& kind, const bus::Command& command) {
+  Attributes a{verb_name(command.verb), command.resource, command.subresource, command.ns, command.name, {}, false, {}};
+  if (command.verb == Verb::Bind) a.subresource = "binding";
+  if (command.verb == Verb::Evict) a.subresource = "eviction";
+  if (command.verb == Verb::List) a.node = node_of(kind, command.field_selector, {});
+  if (command.verb == Verb::Snapshot || command.verb == Verb::Replay) {
+    a.node = command.node;
+    a.metadata_only = true;
+  }
+  return a;
+}
+
+Error no_such_resource() { return {Code::kNotFound, "the server could not find the requested resource"}; }
+
+class ApiImpl final : public Api {
+ public:
+  ApiImpl(Loop& loop, state::Store& store, ApiConfig config)
+      : loop_(loop),
+        store_(store),
+        config_(std::move(config)),
+        world_(loop, store, config_.window),
+        allocator_(world_, config_),
+        context_{world_, config_, allocator_},
+        writer_(loop, store, world_, context_),
+        leases_(store, *this) {
+    world_.start();
+    bootstrap_ = bootstrap(loop, *this, config_, allocator_.first_ip(), [this] { bootstrapped_ = true; });
+  }
+
+  bool ready() const override { return bootstrapped_ && world_.synced(); }
+
+  const model::Object* peek(std::string_view resource, std::string_view ns, std::string_view name) const override {
+    const Mirror* mirror = world_.find(resource);
+    return mirror == nullptr ? nullptr : mirror->find(ns, name);
+  }
+
+  Status authorize(const Identity& identity, const Attributes& attributes) const override {
+    return apigw::authorize(identity, attributes, world_);
+  }
+
+  void handle(const Identity& identity, bus::Command command, Callback done) override {
+    auto request = std::make_shared<Request>();
+    request->identity = identity;
+    request->command = std::move(command);
+    request->done = std::move(done);
+    request->now = loop_.wall() / 1'000'000;
+    // Even an immediate refusal comes in a later turn of the loop.
+    loop_.post(alive_.guard([this, request] { begin(request); }));
+  }
+
+  std::unique_ptr<Watch> watch(const Identity& identity, WatchRequest request, WatchCallbacks callbacks) override {
+    Mirror* mirror = world_.find(request.resource);
+    if (mirror == nullptr) return failed_watch(loop_, no_such_resource(), std::move(callbacks));
+    const std::string node = node_of(mirror->kind(), request.field_selector, {});
+    const auto allowed =
+        authorize(identity, {"watch", request.resource, "", request.ns, request.name, node, false, {}});
+    if (!allowed.ok()) return failed_watch(loop_, allowed.error(), std::move(callbacks));
+    return watch_mirror(loop_, *mirror, std::move(request), std::move(callbacks));
+  }
+
+ private:
+  void begin(const RequestPtr& request) {
+    auto& command = request->command;
+    if (command.verb == Verb::Whoami) return request->done(Answer{.outcome = Answer::Outcome::kNothing});
+    request->mirror = world_.find(command.resource);
+    if (request->mirror == nullptr) return request->done(no_such_resource());
+    request->kind = &request->mirror->kind();
+    if (!request->kind->namespaced) command.ns.clear();
+    const Attributes attributes = attributes_of(*request->kind, command);
+    auto allowed = authorize(request->identity, attributes);
+    if (allowed.ok()) return dispatch(request);
+    if (request->identity.node.empty()) return request->done(allowed.error());
+    // A node may be asking about a pod that this gateway has not seen on it yet.
+    world_.pods().at_head(alive_.guard([this, request, attributes](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      auto again = authorize(request->identity, attributes);
+      if (!again.ok()) return request->done(again.error());
+      dispatch(request);
+    }));
+  }
+
+  void dispatch(const RequestPtr& request) {
+    auto& command = request->command;
+    request->verb = verb_name(command.verb);
+    request->may_repeat = !command.id.empty();
+    if (command.id.empty())
+      command.id = new_uid();  // so that the store can resolve what a broken connection leaves open
+    const std::string& sub = command.subresource;
+    if (!sub.empty() && !request->kind->has_subresource(sub) && !(sub == "hold" && command.resource == "leases")) {
+      return request->done(no_such_resource());
+    }
+    switch (command.verb) {
+      case Verb::Get:
+        return read(request, [request](const Mirror& mirror) { return get(mirror, request->command); });
+      case Verb::List:
+        return read(request, [request](const Mirror& mirror) { return list(mirror, request->command); });
+      case Verb::Snapshot:
+        return read(request,
+                    [this, request](const Mirror& mirror) { return snapshot(world_, mirror, request->command); });
+      case Verb::Replay:
+        return replay_log(request);
+      case Verb::Create:
+        return create(request);
+      case Verb::Update:
+        if (sub == "hold") return leases_.hold(request);
+        [[fallthrough]];
+      case Verb::Patch:
+        return writer_.modify(
+            request, [this](Request& r, const model::Object& before) { return plan_update(context_, r, before); });
+      case Verb::Delete:
+        return remove(request);
+      case Verb::DeleteCollection:
+        return remove_collection(request);
+      case Verb::Bind:
+        return bind(request);
+      case Verb::Evict:
+        return evict(request);
+      case Verb::Whoami:
+        return;
+    }
+    request->done(bad_request("unknown verb"));
+  }
+
+  void read(const RequestPtr& request, std::function<Result<Answer>(const Mirror&)> answer) {
+    request->mirror->at_head(alive_.guard([request, answer = std::move(answer)](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      request->done(answer(*request->mirror));
+    }));
+  }
+
+  void replay_log(const RequestPtr& request) {
+    request->mirror->at_head(alive_.guard([this, request](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      const auto from = replay_from(request->command);
+      if (!from.ok()) return request->done(from.error());
+      if (*from > request->mirror->revision())
+        return request->done(too_large_revision(*from, request->mirror->revision()));
+      store_.read_log(request->command.resource, *from, kReplayEntries,
+                      alive_.guard([request](Result<std::vector<state::LogEntry>> entries) {
+                        if (!entries.ok()) return request->done(entries.error());
+                        request->done(replay(*request->mirror, request->command, *entries));
+                      }));
+    }));
+  }
+
+  void create(const RequestPtr& request) {
+    const std::string& sub = request->command.subresource;
+    if (sub == "binding") return create_binding(request);
+    if (sub == "eviction") return evict(request);
+    if (!sub.empty())
+      return request->done(
+          Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"});
+    writer_.create(request);
+  }
+
+  void create_binding(const RequestPtr& request) {
+    const auto& kind = *model::Schema::get().by_kind("", "v1", "Binding");
+    const auto body = decode_body(kind, request->command, config_.max_object_bytes, &request->warnings);
+    if (!body.ok()) return request->done(body.error());
+    const auto* binding = body->as<api::core_v1::Binding>();
+    if (request->command.name.empty()) request->command.name = body->name();
+    if (request->command.uid.empty()) request->command.uid = body->uid();
+    if (binding->target() != nullptr) request->command.node = model::str(binding->target()->name());
+    bind(request);
+  }
+
+  void bind(const RequestPtr& request) {
+    if (request->command.resource != "pods") return request->done(no_such_resource());
+    request->verb = "bind";
+    if (request->command.node.empty()) {
+      Problems problems;
+      problems.required("target.name");
+      return request->done(problems.error(*request->kind, request->command.name));
+    }
+    writer_.modify(request, [this](Request& r, const model::Object& before) { return plan_bind(context_, r, before); });
+  }
+
+  void evict(const RequestPtr& request) {
+    if (request->command.resource != "pods") return request->done(no_such_resource());
+    request->verb = "evict";
+    auto& command = request->command;
+    if (!command.object.empty() || !command.json.empty()) {
+      const auto& kind = *model::Schema::get().by_kind("policy", "v1", "Eviction");
+      const auto body = decode_body(kind, command, config_.max_object_bytes, &request->warnings);
+      if (!body.ok()) return request->done(body.error());
+      const auto* options = body->as<api::policy_v1::Eviction>()->delete_options();
+      if (options != nullptr && options->grace_period_seconds())
+        command.grace_period_seconds = *options->grace_period_seconds();
+      if (options != nullptr && options->preconditions() != nullptr)
+        command.uid = model::str(options->preconditions()->uid());
+    }
+    auto done = std::move(request->done);
+    request->done = [done = std::move(done)](Result<Answer> answer) {
+      if (answer.ok()) answer->outcome = Answer::Outcome::kNothing;
+      done(std::move(answer));
+    };
+    remove(request);
+  }
+
+  void remove(const RequestPtr& request) {
+    writer_.modify(request,
+                   [this](Request& r, const model::Object& before) { return plan_delete(context_, r, before); });
+  }
+
+  // One commit an object: what goes in between or is held by finalizers does not stop the rest.
+  void remove_collection(const RequestPtr& request) {
+    request->mirror->at_head(alive_.guard([this, request](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      auto listed = list(*request->mirror, request->command);
+      if (!listed.ok()) return request->done(std::move(listed.error()));
+      struct Progress {
+        Answer answer;
+        size_t left = 1;
+        std::optional<Error> error;
+      };
+      auto progress = std::make_shared<Progress>();
+      progress->answer = std::move(*listed);
+      const auto finish = [request, progress] {
+        if (--progress->left > 0) return;
+        if (progress->error) return request->done(*progress->error);
+        request->done(std::move(progress->answer));
+      };
+      for (const auto& object : progress->answer.items) {
+        ++progress->left;
+        auto one = std::make_shared<Request>(*request);
+        one->command.verb = Verb::Delete;
+        one->command.id = fmt::format("{}/{}", request->command.id, object.uid());
+        one->command.ns = object.ns();
+        one->command.name = object.name();
+        one->command.uid = object.uid();
+        one->done = [progress, finish](Result<Answer> answer) {
+          const bool gone = !answer.ok() && (answer.code() == Code::kNotFound || answer.code() == Code::kConflict);
+          if (!answer.ok() && !gone) progress->error = answer.error();
+          finish();
+        };
+        remove(one);
+      }
+      finish();
+    }));
+  }
+
+  Loop& loop_;
+  state::Store& store_;
+  const ApiConfig config_;
+  World world_;
+  Allocator allocator_;
+  Context context_;
+  Writer writer_;
+  Leases leases_;
+  bool bootstrapped_ = false;
+  std::shared_ptr<void> bootstrap_;
+  Alive alive_;
+};
+
+}  // namespace
+
+std::unique_ptr<Api> make_api(Loop& loop, state::Store& store, ApiConfig config) {
+  return std::make_unique<ApiImpl>(loop, store, std::move(config));
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,76 @@
+#include <fmt/format.h>
+#include <glog/logging.h>
+
+#include "schemas/api/core_v1_generated.h"
+#include "services/apigw/core/decode.h"
+#include "services/apigw/core/metadata.h"
+#include "services/apigw/core/planners.h"
+#include "services/apigw/rules/rules.h"
+
+namespace gantry::apigw {
+namespace {
+
+// The status that a new object starts with.
+void first_status(model::Draft& draft, const model::Object& given) {
+  const std::string& resource = given.kind().resource;
+  if (resource == "pods") draft.set("status.phase", "Pending");
+  if (resource == "namespaces") draft.set("status.phase", "Active");
+  if (resource == "deployments" || resource == "replicasets") draft.set_empty("status");
+  if (resource == "services") draft.set_empty("status.loadBalancer");
+}
+
+// Tolerations that every pod gets, so that a node's short absence does not move it.
+void tolerate_lost_nodes(model::Draft& draft, const model::Object& given) {
+  const auto* spec = given.as<api::core_v1::Pod>()->spec();
+  for (const char* taint : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
+    bool tolerated = false;
+    if (spec != nullptr && spec->tolerations() != nullptr) {
+      for (const auto* t : *spec->tolerations()) {
+        const bool key =
+            model::str(t->key()) == taint || (model::str(t->key()).empty() && model::str(t->operator_()) == "Exists");
+        const bool effect = model::str(t->effect()).empty() || model::str(t->effect()) == "NoExecute";
+        tolerated = tolerated || (key && effect);
+      }
+    }
+    if (tolerated) continue;
+    const Status set = draft.set_json(
+        "spec.tolerations[+]",
+        fmt::format(R"({{"key":"{}","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}})", taint));
+    LOG_IF(DFATAL, !set.ok()) << set.error().message;
+  }
+}
+
+}  // namespace
+
+Result<Plan> plan_create(const Context& context, Request& request) {
+  request.warnings.clear();
+  auto given = decode_body(*request.kind, request.command, context.config.max_object_bytes, &request.warnings);
+  if (!given.ok()) return std::move(given.error());
+  model::Draft draft(*given);
+  if (auto prepared = prepare_create(request, *given, draft); !prepared.ok()) return prepared.error();
+  set_defaults(draft, *given);
+  first_status(draft, *given);
+  if (request.kind->resource == "pods") tolerate_lost_nodes(draft, *given);
+  Plan plan;
+  plan.kind = Plan::Kind::kPut;
+  plan.outcome = Answer::Outcome::kCreated;
+  plan.after = draft.build();
+  // The name came with the body, so that authorization could not look at it.
+  const bool own = request.kind->resource == "nodes" || request.kind->resource == "leases";
+  if (own && !request.identity.node.empty() && plan.after.name() != request.identity.node) {
+    return forbidden(*request.kind, plan.after.name(),
+                     fmt::format("node \"{}\" is not allowed to create {} \"{}\"", request.identity.node,
+                                 request.kind->resource, plan.after.name()));
+  }
+  Problems problems;
+  validate(plan.after, problems);
+  if (request.kind->resource == "services" && problems.empty()) {
+    model::Draft allocated(plan.after);
+    plan.operations = context.allocator.allocate(allocated, plan.after, {}, problems);
+    plan.after = allocated.build();
+  }
+  if (!problems.empty()) return problems.error(*request.kind, plan.after.name());
+  return plan;
+}
+
+}  // namespace gantry::apigw

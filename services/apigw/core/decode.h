@@ -1,0 +1,17 @@
+// From a command's body to an object. Pure.
+#pragma once
+
+#include "services/apigw/core/plan.h"
+
+namespace gantry::apigw {
+
+/// The body (FlatBuffer or JSON) as an object of `kind`, verified. Errors: kBadRequest, kTooLarge. Unknown fields are
+/// refused, collected in `warnings` or ignored, as command.field_validation says (Strict, Warn by default, Ignore).
+Result<model::Object> decode_body(const model::Kind& kind, const bus::Command& command, size_t max_bytes,
+                                  std::vector<std::string>* warnings);
+
+/// `target` with the command's patch applied.
+Result<model::Object> apply_patch(const model::Object& target, const bus::Command& command, size_t max_bytes,
+                                  std::vector<std::string>* warnings);
+
+}  // namespace gantry::apigw

@@ -1,0 +1,148 @@
+#include "services/apigw/core/world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "schemas/api/core_v1_generated.h"
+#include "services/apigw/core/allocator.h"
+
+namespace gantry::apigw {
+namespace {
+
+using model::str;
+namespace core = api::core_v1;
+
+template <typename Containers, typename Visit>
+void visit_containers(const Containers* containers, const Visit& refer) {
+  if (containers == nullptr) return;
+  for (const auto* container : *containers) {
+    if (container->env_from() != nullptr) {
+      for (const auto* from : *container->env_from()) {
+        if (from->config_map_ref() != nullptr) refer("configmaps", from->config_map_ref()->name());
+        if (from->secret_ref() != nullptr) refer("secrets", from->secret_ref()->name());
+      }
+    }
+    if (container->env() == nullptr) continue;
+    for (const auto* env : *container->env()) {
+      const auto* from = env->value_from();
+      if (from == nullptr) continue;
+      if (from->config_map_key_ref() != nullptr) refer("configmaps", from->config_map_key_ref()->name());
+      if (from->secret_key_ref() != nullptr) refer("secrets", from->secret_key_ref()->name());
+    }
+  }
+}
+
+template <typename Visit>
+void visit_volumes(const core::PodSpec& spec, const Visit& refer) {
+  if (spec.volumes() == nullptr) return;
+  for (const auto* volume : *spec.volumes()) {
+    if (volume->config_map() != nullptr) refer("configmaps", volume->config_map()->name());
+    if (volume->secret() != nullptr) refer("secrets", volume->secret()->secret_name());
+    if (volume->csi() != nullptr && volume->csi()->node_publish_secret_ref() != nullptr) {
+      refer("secrets", volume->csi()->node_publish_secret_ref()->name());
+    }
+    if (volume->projected() == nullptr || volume->projected()->sources() == nullptr) continue;
+    for (const auto* source : *volume->projected()->sources()) {
+      if (source->config_map() != nullptr) refer("configmaps", source->config_map()->name());
+      if (source->secret() != nullptr) refer("secrets", source->secret()->name());
+    }
+  }
+}
+
+std::string reference(std::string_view resource, std::string_view ns, std::string_view name) {
+  return fmt::format("{}/{}/{}", resource, ns, name);
+}
+
+void sort_unique(std::vector<std::string>& values) {
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+}
+
+}  // namespace
+
+void visit_references(const model::Object& pod, const std::function<void(std::string_view, std::string_view)>& visit) {
+  const auto* spec = pod.as<core::Pod>()->spec();
+  if (spec == nullptr) return;
+  const auto refer = [&](std::string_view resource, const flatbuffers::String* name) {
+    if (name != nullptr && name->size() > 0) visit(resource, str(name));
+  };
+  visit_containers(spec->containers(), refer);
+  visit_containers(spec->init_containers(), refer);
+  visit_containers(spec->ephemeral_containers(), refer);
+  visit_volumes(*spec, refer);
+  if (spec->image_pull_secrets() != nullptr) {
+    for (const auto* secret : *spec->image_pull_secrets()) refer("secrets", secret->name());
+  }
+  refer("serviceaccounts", spec->service_account_name());
+}
+
+World::World(Loop& loop, state::Store& store, size_t window) {
+  for (const auto& kind : model::Schema::get().kinds()) {
+    if (!kind.resource.empty()) mirrors_.emplace(kind.resource, std::make_unique<Mirror>(loop, store, kind, window));
+  }
+  pods_ = find("pods");
+  namespaces_ = find("namespaces");
+  find("services")->cache().add_index("claim", index_claims);
+  pods_->cache().add_index("node", [](const model::Object& pod, std::vector<std::string>& values) {
+    const auto* spec = pod.as<core::Pod>()->spec();
+    values.emplace_back(spec == nullptr ? std::string_view() : str(spec->node_name()));
+  });
+  pods_->cache().add_index("reference", [](const model::Object& pod, std::vector<std::string>& values) {
+    const auto* spec = pod.as<core::Pod>()->spec();
+    if (spec == nullptr || str(spec->node_name()).empty()) return;
+    visit_references(pod, [&](std::string_view resource, std::string_view name) {
+      values.push_back(reference(resource, pod.ns(), name));
+    });
+    sort_unique(values);
+  });
+}
+
+void World::start() {
+  for (auto& [resource, mirror] : mirrors_) mirror->start();
+}
+
+bool World::synced() const {
+  return std::all_of(mirrors_.begin(), mirrors_.end(), [](const auto& m) { return m.second->synced(); });
+}
+
+Mirror* World::find(std::string_view resource) {
+  const auto it = mirrors_.find(std::string(resource));
+  return it == mirrors_.end() ? nullptr : it->second.get();
+}
+
+std::vector<std::string> World::dependents(std::string_view resource, std::string_view ns,
+                                           std::string_view name) const {
+  std::vector<std::string> nodes;
+  if (resource != "configmaps" && resource != "secrets" && resource != "serviceaccounts") return nodes;
+  pods_->cache().for_each_by("reference", reference(resource, ns, name), [&](const model::Object& pod) {
+    nodes.emplace_back(str(pod.as<core::Pod>()->spec()->node_name()));
+  });
+  sort_unique(nodes);
+  return nodes;
+}
+
+std::vector<std::string> World::references(std::string_view node, std::string_view resource) const {
+  std::vector<std::string> names;
+  pods_->cache().for_each_by("node", node, [&](const model::Object& pod) {
+    visit_references(pod, [&](std::string_view r, std::string_view name) {
+      if (r == resource) names.push_back(fmt::format("{}/{}", pod.ns(), name));
+    });
+  });
+  sort_unique(names);
+  return names;
+}
+
+bool World::pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const {
+  const model::Object* pod = pods_->find(ns, name);
+  if (pod == nullptr) return false;
+  const auto* spec = pod->as<core::Pod>()->spec();
+  return spec != nullptr && str(spec->node_name()) == node;
+}
+
+bool World::refers(std::string_view node, std::string_view resource, std::string_view ns, std::string_view name) const {
+  const auto nodes = dependents(resource, ns, name);
+  return std::binary_search(nodes.begin(), nodes.end(), node);
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,46 @@
+// All mirrors, and what the gateway asks of several kinds at once. Loop's thread only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "services/apigw/authz/authz.h"
+#include "services/apigw/core/mirror.h"
+
+namespace gantry::apigw {
+
+class World final : public Facts {
+ public:
+  World(Loop& loop, state::Store& store, size_t window);
+
+  void start();
+  bool synced() const;
+  /// Null for a resource that is not stored.
+  Mirror* find(std::string_view resource);
+  const Mirror* find(std::string_view resource) const { return const_cast<World*>(this)->find(resource); }
+  Mirror& pods() { return *pods_; }
+  Mirror& namespaces() { return *namespaces_; }
+
+  /// The nodes with a bound pod that refers to this ConfigMap, Secret or ServiceAccount; sorted, each once.
+  std::vector<std::string> dependents(std::string_view resource, std::string_view ns, std::string_view name) const;
+  /// The names of `resource` that pods bound to `node` refer to: "<namespace>/<name>", sorted, each once.
+  std::vector<std::string> references(std::string_view node, std::string_view resource) const;
+
+  bool pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const override;
+  bool refers(std::string_view node, std::string_view resource, std::string_view ns,
+              std::string_view name) const override;
+
+ private:
+  std::unordered_map<std::string, std::unique_ptr<Mirror>> mirrors_;
+  Mirror* pods_ = nullptr;
+  Mirror* namespaces_ = nullptr;
+};
+
+/// Calls `visit(resource, name)` for each ConfigMap, Secret and ServiceAccount of its namespace that a pod refers to; a
+/// name may come more than once.
+void visit_references(const model::Object& pod,
+                      const std::function<void(std::string_view resource, std::string_view name)>& visit);
+
+}  // namespace gantry::apigw

@@ -1,0 +1,227 @@
+#include "services/apigw/core/writer.h"
+
+#include <fmt/format.h>
+
+namespace gantry::apigw {
+namespace {
+
+using state::Guard;
+
+constexpr int kMaxAttempts = 12;
+constexpr int kMaxNames = 8;
+
+state::Key key_of(const model::Object& object) {
+  return {object.kind().resource, std::string(object.ns()), std::string(object.name())};
+}
+
+std::string_view at_fault(const Error& error) {
+  return error.causes.empty() ? std::string_view() : std::string_view(error.causes[0].field);
+}
+
+bool based_on_a_revision(const Request& request) { return request.command.revision != 0; }
+
+Error terminating(const Request& request, std::string_view name) {
+  const std::string& ns = request.command.ns;
+  Error error =
+      forbidden(*request.kind, name,
+                fmt::format("unable to create new content in namespace {} because it is being terminated", ns));
+  error.causes.push_back(
+      {"NamespaceTerminating", fmt::format("namespace {} is being terminated", ns), "metadata.namespace"});
+  return error;
+}
+
+}  // namespace
+
+Writer::Writer(Loop& loop, state::Store& store, World& world, Context context)
+    : loop_(loop), store_(store), world_(world), context_(context) {}
+
+Origin Writer::origin_of(const Request& request) const {
+  return {request.identity.user, request.verb, request.command.because, request.command.id, loop_.wall()};
+}
+
+state::Commit Writer::commit_for(const Request& request, const Plan& plan, const model::Object& before) const {
+  state::Commit commit;
+  const auto& command = request.command;
+  commit.command_id = command.id;
+  const model::Object& object = before ? before : plan.after;
+  commit.guards.push_back(
+      {.kind = Guard::Kind::kRevision, .key = key_of(object), .number = before ? before.revision() : 0});
+  commit.guards.insert(commit.guards.end(), plan.guards.begin(), plan.guards.end());
+  if (!command.lease.empty())
+    commit.guards.push_back({.kind = Guard::Kind::kLease, .text = command.lease, .number = command.lease_epoch});
+  if (!command.absent_owner_uid.empty())
+    commit.guards.push_back({.kind = Guard::Kind::kUidAbsent, .text = command.absent_owner_uid});
+  const Origin origin = origin_of(request);
+  if (plan.kind == Plan::Kind::kPut) commit.operations.push_back(put(world_, before, plan.after, origin));
+  if (plan.kind == Plan::Kind::kErase) commit.operations.push_back(erase(world_, plan.after, origin));
+  commit.operations.insert(commit.operations.end(), plan.operations.begin(), plan.operations.end());
+  return commit;
+}
+
+void Writer::refresh(RequestPtr request, std::function<void()> next) {
+  request->fresh = true;
+  request->mirror->at_head(alive_.guard([request, next = std::move(next)](Status status) {
+    if (!status.ok()) return request->done(status.error());
+    next();
+  }));
+}
+
+void Writer::succeed(const RequestPtr& request, const Plan& plan, const state::Committed& committed) {
+  if (committed.duplicate) return answer_duplicate(request, plan, committed);
+  Answer answer;
+  answer.outcome = plan.kind == Plan::Kind::kErase && plan.outcome == Answer::Outcome::kObject
+                       ? Answer::Outcome::kDeleted
+                       : plan.outcome;
+  answer.kind = request->kind;
+  answer.warnings = std::move(request->warnings);
+  answer.revision = committed.revisions.empty() ? plan.after.revision() : committed.revisions[0];
+  answer.object = plan.after.at(answer.revision);
+  if (plan.present) plan.present(answer);
+  request->done(std::move(answer));
+}
+
+// What an earlier try made is in the store, not in this plan (a new uid, another generated name).
+void Writer::answer_duplicate(const RequestPtr& request, const Plan& plan, const state::Committed& committed) {
+  const uint64_t revision = committed.revisions.empty() ? 0 : committed.revisions[0];
+  request->mirror->await(revision, alive_.guard([request, plan, revision](Status status) {
+    if (!status.ok()) return request->done(status.error());
+    Answer answer;
+    answer.outcome = plan.outcome;
+    answer.kind = request->kind;
+    answer.duplicate = true;
+    answer.revision = revision;
+    const model::Object* now = nullptr;
+    if (const auto first = request->mirror->after(revision == 0 ? 0 : revision - 1);
+        first && *first < request->mirror->end()) {
+      const auto& entry = request->mirror->entry(*first);
+      if (entry.revision == revision) now = entry.after ? &entry.after : &entry.before;
+      if (entry.revision == revision && !entry.after) answer.outcome = Answer::Outcome::kDeleted;
+    }
+    if (now == nullptr) now = request->mirror->find(request->command.ns, request->command.name);
+    if (now != nullptr) {
+      answer.object = *now;
+    } else if (plan.after) {
+      answer.object = plan.after.at(revision);
+    }
+    if (plan.present && answer.object) plan.present(answer);
+    request->done(std::move(answer));
+  }));
+}
+
+void Writer::refuse(const RequestPtr& request, Error error) {
+  if (!request->may_repeat) return request->done(std::move(error));
+  // A commit that cannot be: only the memory of the command's id can make it succeed.
+  state::Commit probe;
+  probe.command_id = request->command.id;
+  probe.guards.push_back({.kind = Guard::Kind::kUidPresent, .text = "none"});
+  store_.commit(std::move(probe),
+                alive_.guard([this, request, error = std::move(error)](Result<state::Committed> committed) {
+                  if (!committed.ok()) return request->done(error);
+                  Plan plan;
+                  if (request->command.verb == bus::Verb::Create) plan.outcome = Answer::Outcome::kCreated;
+                  if (request->command.verb == bus::Verb::Bind) plan.outcome = Answer::Outcome::kNothing;
+                  answer_duplicate(request, plan, *committed);
+                }));
+}
+
+Result<model::Object> Writer::live_namespace(const Request& request) const {
+  const model::Object* ns = world_.namespaces().find("", request.command.ns);
+  if (ns == nullptr) return not_found(world_.namespaces().kind(), request.command.ns);
+  if (is_terminating(*ns)) return terminating(request, request.command.name);
+  return *ns;
+}
+
+void Writer::create(RequestPtr request) { plan_creation(std::move(request)); }
+
+void Writer::plan_creation(RequestPtr request) {
+  auto plan = plan_create(context_, *request);
+  if (!plan.ok()) return refuse(request, std::move(plan.error()));
+  if (request->kind->namespaced) {
+    auto ns = live_namespace(*request);
+    if (!ns.ok()) {
+      if (request->fresh) return refuse(request, std::move(ns.error()));
+      request->fresh = true;
+      return world_.namespaces().at_head(alive_.guard([this, request](Status status) {
+        if (!status.ok()) return request->done(status.error());
+        plan_creation(request);
+      }));
+    }
+    plan->guards.push_back({.kind = Guard::Kind::kUid, .key = key_of(*ns), .text = std::string(ns->uid())});
+    plan->guards.push_back({.kind = Guard::Kind::kClaimAbsent, .text = terminating_claim(request->command.ns)});
+  }
+  if (request->command.dry_run) return succeed(request, *plan, {});
+  store_.commit(commit_for(*request, *plan, {}),
+                alive_.guard([this, request, plan = *plan](Result<state::Committed> committed) {
+                  if (committed.ok()) return succeed(request, plan, *committed);
+                  create_failed(request, plan, std::move(committed.error()));
+                }));
+}
+
+void Writer::create_failed(RequestPtr request, const Plan& plan, Error error) {
+  const bool retry = ++request->attempts < kMaxAttempts;
+  const std::string_view fault = at_fault(error);
+  const std::string name(plan.after.name());
+  if (error.code == Code::kAlreadyExists && fault == "claim") {
+    const std::string taken = error.message.substr(0, error.message.find(' '));
+    if (taken.starts_with("terminating/")) return request->done(terminating(*request, name));
+    // Another Service was faster. A wish cannot be granted any more; anything else is drawn again.
+    auto wish = context_.allocator.wished(*request, plan.after, taken);
+    if (wish) return request->done(std::move(*wish));
+    if (retry) return refresh(request, [this, request] { plan_creation(request); });
+    return request->done(context_.allocator.exhausted(plan.after));
+  }
+  if (error.code == Code::kAlreadyExists) {
+    const bool drawn = request->command.name.empty() && plan.after.meta()->generate_name() != nullptr &&
+                       !model::str(plan.after.meta()->generate_name()).empty();
+    if (drawn && request->attempts < kMaxNames) return plan_creation(request);
+    return request->done(already_exists(*request->kind, name));
+  }
+  // The namespace has gone or was made anew since it was looked up.
+  if ((error.code == Code::kNotFound || error.code == Code::kConflict) && retry) {
+    return world_.namespaces().at_head(alive_.guard([this, request](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      plan_creation(request);
+    }));
+  }
+  request->done(std::move(error));
+}
+
+void Writer::modify(RequestPtr request, Planner planner) { plan_change(std::move(request), planner); }
+
+void Writer::plan_change(RequestPtr request, const Planner& planner) {
+  const auto& command = request->command;
+  const auto again = [this, request, planner] { plan_change(request, planner); };
+  const model::Object* found = request->mirror->find(command.ns, command.name);
+  if (found == nullptr) {
+    if (!request->fresh) return refresh(request, again);
+    return refuse(request, not_found(*request->kind, command.name));
+  }
+  const model::Object before = *found;
+  auto plan = planner(*request, before);
+  const bool changes = plan.ok() && (plan->kind != Plan::Kind::kNothing || plan->commit_nothing);
+  // An error or "nothing to do" may come from an old view: it counts only at the head.
+  if (!changes && !request->fresh) return refresh(request, again);
+  if (!plan.ok()) return refuse(request, std::move(plan.error()));
+  if (!changes || command.dry_run) return succeed(request, *plan, {});
+  store_.commit(commit_for(*request, *plan, before),
+                alive_.guard([this, request, planner, before, plan = *plan](Result<state::Committed> committed) {
+                  if (committed.ok()) return succeed(request, plan, *committed);
+                  change_failed(request, planner, before, std::move(committed.error()));
+                }));
+}
+
+void Writer::change_failed(RequestPtr request, const Planner& planner, const model::Object& before, Error error) {
+  const std::string_view fault = at_fault(error);
+  const bool stale = error.code == Code::kNotFound || (error.code == Code::kConflict && fault != "uid") ||
+                     (error.code == Code::kAlreadyExists && fault == "claim");
+  if (!stale) return request->done(std::move(error));
+  if (error.code == Code::kConflict && based_on_a_revision(*request)) {
+    return refuse(request, modified(*request->kind, before.name(), error.current_revision));
+  }
+  if (++request->attempts >= kMaxAttempts) {
+    return request->done(modified(*request->kind, before.name(), error.current_revision));
+  }
+  refresh(request, [this, request, planner] { plan_change(request, planner); });
+}
+
+}  // namespace gantry::apigw

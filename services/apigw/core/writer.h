@@ -1,0 +1,42 @@
+// Runs plans against the store: computes, commits with the revision it was computed from, and computes again when
+// somebody else was faster. Loop's thread only.
+#pragma once
+
+#include "services/apigw/core/changes.h"
+#include "services/apigw/core/planners.h"
+
+namespace gantry::apigw {
+
+class Writer {
+ public:
+  Writer(Loop& loop, state::Store& store, World& world, Context context);
+
+  /// Makes the object of `plan`; kAlreadyExists when the name is taken.
+  void create(RequestPtr request);
+  /// Changes or erases the object that the command names.
+  void modify(RequestPtr request, Planner planner);
+
+ private:
+  struct Attempt;
+  void plan_creation(RequestPtr request);
+  void create_failed(RequestPtr request, const Plan& plan, Error error);
+  void plan_change(RequestPtr request, const Planner& planner);
+  void change_failed(RequestPtr request, const Planner& planner, const model::Object& before, Error error);
+  /// Once the mirror is at the head, `next`; the request's error if that cannot be.
+  void refresh(RequestPtr request, std::function<void()> next);
+  state::Commit commit_for(const Request& request, const Plan& plan, const model::Object& before) const;
+  Origin origin_of(const Request& request) const;
+  void succeed(const RequestPtr& request, const Plan& plan, const state::Committed& committed);
+  void answer_duplicate(const RequestPtr& request, const Plan& plan, const state::Committed& committed);
+  /// The request's error, unless an earlier try of the same command was committed after all.
+  void refuse(const RequestPtr& request, Error error);
+  Result<model::Object> live_namespace(const Request& request) const;
+
+  Loop& loop_;
+  state::Store& store_;
+  World& world_;
+  Context context_;
+  Alive alive_;
+};
+
+}  // namespace gantry::apigw

@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include "libs/model/quantity.h"
+#include "services/apigw/rules/kinds.h"
+
+namespace gantry::apigw {
+namespace {
+
+using model::Draft;
+using model::str;
+namespace core = api::core_v1;
+
+// ":latest" and no tag at all may change: they are pulled each time.
+bool floating_tag(std::string_view image) {
+  if (image.find('@') != std::string_view::npos) return false;
+  const size_t slash = image.rfind('/');
+  const std::string_view last = slash == std::string_view::npos ? image : image.substr(slash + 1);
+  const size_t colon = last.find(':');
+  return colon == std::string_view::npos || last.substr(colon + 1) == "latest";
+}
+
+void default_http_get(Draft& draft, const std::string& at, const core::HTTPGetAction* get) {
+  if (get == nullptr) return;
+  if (str(get->path()).empty()) draft.set(at + ".path", "/");
+  if (str(get->scheme()).empty()) draft.set(at + ".scheme", "HTTP");
+}
+
+void default_probe(Draft& draft, const std::string& at, const core::Probe* probe) {
+  if (probe == nullptr) return;
+  if (probe->timeout_seconds().value_or(0) == 0) draft.set(at + ".timeoutSeconds", 1);
+  if (probe->period_seconds().value_or(0) == 0) draft.set(at + ".periodSeconds", 10);
+  if (probe->success_threshold().value_or(0) == 0) draft.set(at + ".successThreshold", 1);
+  if (probe->failure_threshold().value_or(0) == 0) draft.set(at + ".failureThreshold", 3);
+  default_http_get(draft, at + ".httpGet", probe->http_get());
+  if (probe->grpc() != nullptr && probe->grpc()->service() == nullptr) draft.set(at + ".grpc.service", "");
+}
+
+void default_container(Draft& draft, const std::string& at, const core::Container& c, bool host_network) {
+  if (str(c.image_pull_policy()).empty())
+    draft.set(at + ".imagePullPolicy", floating_tag(str(c.image())) ? "Always" : "IfNotPresent");
+  if (str(c.termination_message_path()).empty()) draft.set(at + ".terminationMessagePath", "/dev/termination-log");
+  if (str(c.termination_message_policy()).empty()) draft.set(at + ".terminationMessagePolicy", "File");
+  if (c.resources() == nullptr) draft.set_empty(at + ".resources");
+  for (flatbuffers::uoffset_t i = 0; c.ports() != nullptr && i < c.ports()->size(); ++i) {
+    const auto& port = *c.ports()->Get(i);
+    const std::string path = fmt::format("{}.ports[{}]", at, i);
+    if (str(port.protocol()).empty()) draft.set(path + ".protocol", "TCP");
+    if (host_network && port.host_port().value_or(0) == 0)
+      draft.set(path + ".hostPort", port.container_port().value_or(0));
+  }
+  for (flatbuffers::uoffset_t i = 0; c.env() != nullptr && i < c.env()->size(); ++i) {
+    const auto* from = c.env()->Get(i)->value_from();
+    if (from != nullptr && from->field_ref() != nullptr && str(from->field_ref()->api_version()).empty()) {
+      draft.set(fmt::format("{}.env[{}].valueFrom.fieldRef.apiVersion", at, i), "v1");
+    }
+  }
+  default_probe(draft, at + ".livenessProbe", c.liveness_probe());
+  default_probe(draft, at + ".readinessProbe", c.readiness_probe());
+  default_probe(draft, at + ".startupProbe", c.startup_probe());
+  if (c.lifecycle() != nullptr && c.lifecycle()->post_start() != nullptr) {
+    default_http_get(draft, at + ".lifecycle.postStart.httpGet", c.lifecycle()->post_start()->http_get());
+  }
+  if (c.lifecycle() != nullptr && c.lifecycle()->pre_stop() != nullptr) {
+    default_http_get(draft, at + ".lifecycle.preStop.httpGet", c.lifecycle()->pre_stop()->http_get());
+  }
+}
+
+template <typename Visit>
+void each_container(const core::PodSpec& spec, const std::string& at, const Visit& visit) {
+  for (const auto& [list, field] :
+       {std::pair{spec.containers(), "containers"}, std::pair{spec.init_containers(), "initContainers"}}) {
+    for (flatbuffers::uoffset_t i = 0; list != nullptr && i < list->size(); ++i)
+      visit(fmt::format("{}.{}[{}]", at, field, i), *list->Get(i));
+  }
+}
+
+bool has_source(const core::Volume& v) {
+  return v.host_path() || v.empty_dir() || v.secret() || v.nfs() || v.persistent_volume_claim() || v.config_map() ||
+         v.projected() || v.csi() || v.downward_api() || v.ephemeral() || v.image() || v.git_repo() || v.iscsi() ||
+         v.gce_persistent_disk() || v.aws_elastic_block_store() || v.glusterfs() || v.rbd() || v.flex_volume() ||
+         v.cinder() || v.cephfs() || v.flocker() || v.fc() || v.azure_file() || v.vsphere_volume() || v.quobyte() ||
+         v.azure_disk() || v.photon_persistent_disk() || v.portworx_volume() || v.scale_io() || v.storageos();
+}
+
+void default_volume(Draft& draft, const std::string& at, const core::Volume& v) {
+  constexpr int kMode = 0644;
+  if (!has_source(v)) draft.set_empty(at + ".emptyDir");
+  if (v.secret() != nullptr && !v.secret()->default_mode()) draft.set(at + ".secret.defaultMode", kMode);
+  if (v.config_map() != nullptr && !v.config_map()->default_mode()) draft.set(at + ".configMap.defaultMode", kMode);
+  if (v.downward_api() != nullptr && !v.downward_api()->default_mode())
+    draft.set(at + ".downwardAPI.defaultMode", kMode);
+  if (v.host_path() != nullptr && v.host_path()->type() == nullptr) draft.set(at + ".hostPath.type", "");
+  if (v.projected() == nullptr) return;
+  if (!v.projected()->default_mode()) draft.set(at + ".projected.defaultMode", kMode);
+  for (flatbuffers::uoffset_t i = 0; v.projected()->sources() != nullptr && i < v.projected()->sources()->size(); ++i) {
+    const auto* token = v.projected()->sources()->Get(i)->service_account_token();
+    if (token != nullptr && !token->expiration_seconds()) {
+      draft.set(fmt::format("{}.projected.sources[{}].serviceAccountToken.expirationSeconds", at, i), 3600);
+    }
+  }
+}
+
+// What has a limit but no request asks for its limit.
+void default_requests(Draft& draft, const std::string& at, const core::Container& c) {
+  if (c.resources() == nullptr || c.resources()->limits() == nullptr) return;
+  for (const auto* limit : *c.resources()->limits()) {
+    // What is no name or no quantity is left to validation.
+    if (!plain_key(str(limit->key())) || !model::Quantity::parse(str(limit->value())).ok()) continue;
+    if (model::lookup(c.resources()->requests(), str(limit->key())) == nullptr) {
+      draft.set(fmt::format("{}.resources.requests[{}]", at, str(limit->key())), str(limit->value()));
+    }
+  }
+}
+
+}  // namespace
+
+void default_pod_spec(Draft& draft, const std::string& at, const core::PodSpec* spec) {
+  if (spec == nullptr) return;
+  if (str(spec->restart_policy()).empty()) draft.set(at + ".restartPolicy", "Always");
+  if (str(spec->dns_policy()).empty()) draft.set(at + ".dnsPolicy", "ClusterFirst");
+  if (!spec->termination_grace_period_seconds()) draft.set(at + ".terminationGracePeriodSeconds", 30);
+  if (str(spec->scheduler_name()).empty()) draft.set(at + ".schedulerName", "default-scheduler");
+  if (spec->security_context() == nullptr) draft.set_empty(at + ".securityContext");
+  // The old name of the field says the same.
+  if (str(spec->service_account_name()).empty() && !str(spec->service_account()).empty()) {
+    draft.set(at + ".serviceAccountName", str(spec->service_account()));
+  } else if (!str(spec->service_account_name()).empty()) {
+    draft.set(at + ".serviceAccount", str(spec->service_account_name()));
+  }
+  const bool host_network = spec->host_network().value_or(false);
+  each_container(*spec, at, [&](const std::string& path, const core::Container& c) {
+    default_container(draft, path, c, host_network);
+  });
+  for (flatbuffers::uoffset_t i = 0; spec->volumes() != nullptr && i < spec->volumes()->size(); ++i) {
+    default_volume(draft, fmt::format("{}.volumes[{}]", at, i), *spec->volumes()->Get(i));
+  }
+}
+
+void default_pod(Draft& draft, const model::Object& given) {
+  const auto* spec = given.as<core::Pod>()->spec();
+  if (spec == nullptr) return;
+  default_pod_spec(draft, "spec", spec);
+  if (!spec->enable_service_links()) draft.set("spec.enableServiceLinks", true);
+  if (!spec->priority()) draft.set("spec.priority", 0);
+  if (spec->preemption_policy() == nullptr) draft.set("spec.preemptionPolicy", "PreemptLowerPriority");
+  if (str(spec->service_account_name()).empty() && str(spec->service_account()).empty()) {
+    draft.set("spec.serviceAccountName", "default");
+    draft.set("spec.serviceAccount", "default");
+  }
+  each_container(*spec, "spec",
+                 [&](const std::string& path, const core::Container& c) { default_requests(draft, path, c); });
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,65 @@
+#include <fmt/format.h>
+
+#include "schemas/api/discovery_v1_generated.h"
+#include "services/apigw/rules/kinds.h"
+
+namespace gantry::apigw {
+
+using model::str;
+namespace core = api::core_v1;
+
+namespace {
+
+bool unset(const api::meta_v1::IntOrString* value) {
+  return value == nullptr || (value->int_value().value_or(0) == 0 && str(value->str_value()).empty());
+}
+
+}  // namespace
+
+void default_service(model::Draft& draft, const model::Object& given) {
+  const auto* spec = given.as<core::Service>()->spec();
+  if (spec == nullptr) return;
+  const std::string_view type = str(spec->type()).empty() ? "ClusterIP" : str(spec->type());
+  if (str(spec->type()).empty()) draft.set("spec.type", type);
+  if (str(spec->session_affinity()).empty()) draft.set("spec.sessionAffinity", "None");
+  if (str(spec->session_affinity()) == "ClientIP" &&
+      (spec->session_affinity_config() == nullptr || spec->session_affinity_config()->client_ip() == nullptr)) {
+    draft.set("spec.sessionAffinityConfig.clientIP.timeoutSeconds", 10800);
+  }
+  for (flatbuffers::uoffset_t i = 0; spec->ports() != nullptr && i < spec->ports()->size(); ++i) {
+    const auto& port = *spec->ports()->Get(i);
+    const std::string path = fmt::format("spec.ports[{}]", i);
+    if (str(port.protocol()).empty()) draft.set(path + ".protocol", "TCP");
+    if (unset(port.target_port())) draft.set(path + ".targetPort", port.port().value_or(0));
+  }
+  if (type == "ExternalName") return;
+  if (str(spec->internal_traffic_policy()).empty()) draft.set("spec.internalTrafficPolicy", "Cluster");
+  if (spec->ip_families() == nullptr || spec->ip_families()->size() == 0) draft.set("spec.ipFamilies[+]", "IPv4");
+  if (str(spec->ip_family_policy()).empty()) draft.set("spec.ipFamilyPolicy", "SingleStack");
+  const bool external = type == "NodePort" || type == "LoadBalancer";
+  if (external && str(spec->external_traffic_policy()).empty()) draft.set("spec.externalTrafficPolicy", "Cluster");
+  if (!external && str(spec->external_traffic_policy()) == "Cluster") draft.clear("spec.externalTrafficPolicy");
+  if (type == "LoadBalancer" && !spec->allocate_load_balancer_node_ports())
+    draft.set("spec.allocateLoadBalancerNodePorts", true);
+}
+
+void default_endpoints(model::Draft& draft, const model::Object& given) {
+  const auto* subsets = given.as<core::Endpoints>()->subsets();
+  for (flatbuffers::uoffset_t i = 0; subsets != nullptr && i < subsets->size(); ++i) {
+    const auto* ports = subsets->Get(i)->ports();
+    for (flatbuffers::uoffset_t j = 0; ports != nullptr && j < ports->size(); ++j) {
+      if (str(ports->Get(j)->protocol()).empty()) draft.set(fmt::format("subsets[{}].ports[{}].protocol", i, j), "TCP");
+    }
+  }
+}
+
+void default_endpointslice(model::Draft& draft, const model::Object& given) {
+  const auto* ports = given.as<api::discovery_v1::EndpointSlice>()->ports();
+  for (flatbuffers::uoffset_t i = 0; ports != nullptr && i < ports->size(); ++i) {
+    const std::string path = fmt::format("ports[{}]", i);
+    if (ports->Get(i)->name() == nullptr) draft.set(path + ".name", "");
+    if (str(ports->Get(i)->protocol()).empty()) draft.set(path + ".protocol", "TCP");
+  }
+}
+
+}  // namespace gantry::apigw

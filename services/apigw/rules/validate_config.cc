@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/rules.h"
+
+namespace gantry::apigw {
+namespace {
+
+using model::Object;
+using model::str;
+
+constexpr size_t kMaxBytes = 1 << 20;
+constexpr size_t kMaxKey = 253;
+
+std::string check_key(std::string_view key) {
+  if (key.size() > kMaxKey) return fmt::format("must be no more than {} characters", kMaxKey);
+  if (key == ".") return "must not be '.'";
+  if (key == "..") return "must not be '..'";
+  const bool plain = !key.empty() && std::all_of(key.begin(), key.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+  });
+  if (plain) return {};
+  return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+         "'KEY_NAME',  or 'key-name', regex used for "
+         "validation is '[-._a-zA-Z0-9]+')";
+}
+
+size_t validate_map(const auto* map, const std::string& at, Problems& problems) {
+  size_t bytes = 0;
+  if (map == nullptr) return bytes;
+  for (const auto* entry : *map) {
+    const std::string_view key = str(entry->key());
+    problems.check(fmt::format("{}[{}]", at, key), key, check_key(key));
+    bytes += entry->value() == nullptr ? 0 : entry->value()->size();
+  }
+  return bytes;
+}
+
+bool same_field(const Object& a, const Object& b, std::string_view json_field) {
+  model::Draft restored(a);
+  restored.copy_field("", json_field, b.root());
+  return model::equal(*a.kind().type, restored.build().root(), a.root());
+}
+
+void validate_immutable(bool was, bool is, const Object& now, const Object& before,
+                        std::initializer_list<const char*> fields, Problems& problems) {
+  if (!was) return;
+  constexpr const char* kSet = "field is immutable when `immutable` is set";
+  if (!is) problems.forbidden("immutable", kSet);
+  for (const char* field : fields) {
+    if (!same_field(now, before, field)) problems.forbidden(field, kSet);
+  }
+}
+
+}  // namespace
+
+void validate_configmap(const Object& object, Problems& problems) {
+  const auto* map = object.as<api::core_v1::ConfigMap>();
+  size_t bytes = validate_map(map->data(), "data", problems);
+  bytes += validate_map(map->binary_data(), "binaryData", problems);
+  if (map->data() != nullptr && map->binary_data() != nullptr) {
+    for (const auto* entry : *map->binary_data()) {
+      if (map->data()->LookupByKey(entry->key()->c_str()) != nullptr) {
+        problems.invalid(fmt::format("data[{}]", str(entry->key())), str(entry->key()),
+                         "duplicate of key present in data");
+      }
+    }
+  }
+  if (bytes > kMaxBytes) problems.too_long("", kMaxBytes);
+}
+
+void validate_configmap_update(const Object& now, const Object& before, Problems& problems) {
+  validate_immutable(before.as<api::core_v1::ConfigMap>()->immutable().value_or(false),
+                     now.as<api::core_v1::ConfigMap>()->immutable().value_or(false), now, before,
+                     {"data", "binaryData"}, problems);
+}
+
+void validate_secret(const Object& object, Problems& problems) {
+  const auto* secret = object.as<api::core_v1::Secret>();
+  validate_map(secret->string_data(), "stringData", problems);
+  if (validate_map(secret->data(), "data", problems) > kMaxBytes) problems.too_long("data", kMaxBytes);
+  const auto needs = [&](const char* key) {
+    if (secret->data() == nullptr || secret->data()->LookupByKey(key) == nullptr)
+      problems.required(fmt::format("data[{}]", key));
+  };
+  const std::string_view type = str(secret->type());
+  if (type == "kubernetes.io/tls") {
+    needs("tls.crt");
+    needs("tls.key");
+  } else if (type == "kubernetes.io/dockerconfigjson") {
+    needs(".dockerconfigjson");
+  } else if (type == "kubernetes.io/ssh-auth") {
+    needs("ssh-privatekey");
+  }
+}
+
+void validate_secret_update(const Object& now, const Object& before, Problems& problems) {
+  const auto *secret = now.as<api::core_v1::Secret>(), *old = before.as<api::core_v1::Secret>();
+  if (str(secret->type()) != str(old->type())) problems.invalid("type", str(secret->type()), kImmutable);
+  validate_immutable(old->immutable().value_or(false), secret->immutable().value_or(false), now, before, {"data"},
+                     problems);
+}
+
+}  // namespace gantry::apigw
