@@ -1,13 +1,14 @@
-// A local copy of one resource (or one chain of it), fed by events, with indexes: what other systems call an informer. Loop's thread only.
+// A local copy of one resource (or one chain of it), fed by events, with indexes: what other systems call an informer.
+// Loop's thread only.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "libs/bus/events.h"
@@ -20,7 +21,8 @@ struct Change {
   model::Object after;   // empty: removed
 };
 
-/// The untyped store: objects by "<namespace>/<name>", and named indexes. Fed by attach() in services, or by apply()/reset() directly (apigw, tests, simulation).
+/// The untyped store: objects by "<namespace>/<name>", and named indexes. Fed by attach() in services, or by
+/// apply()/reset() directly (apigw, tests, simulation).
 class Cache {
  public:
   explicit Cache(const model::Kind& kind) : kind_(&kind) {}
@@ -35,13 +37,16 @@ class Cache {
   const model::Object* find(std::string_view ns, std::string_view name) const;
   size_t size() const { return objects_.size(); }
   void for_each(const std::function<void(const model::Object&)>& visit) const;
-  void for_each_in(std::string_view ns, const std::function<void(const model::Object&)>& visit) const;  // ordered by name
+  void for_each_in(std::string_view ns,
+                   const std::function<void(const model::Object&)>& visit) const;  // ordered by name
 
   /// The index maps an object to zero or more values. Add before the first object comes.
   using Indexer = std::function<void(const model::Object&, std::vector<std::string>& values)>;
   void add_index(std::string name, Indexer indexer);
-  /// Objects with `value` in index `name`.
-  void for_each_by(std::string_view name, std::string_view value, const std::function<void(const model::Object&)>& visit) const;
+  /// Objects with `value` in index `name`, in the order of their keys. An index that was never added is a programming
+  /// error. The cache must not change during a visit (of any for_each).
+  void for_each_by(std::string_view name, std::string_view value,
+                   const std::function<void(const model::Object&)>& visit) const;
 
   /// Called after each change is in. Subscribers stay for the cache's life.
   void on_change(std::function<void(const Change&)> callback) { callbacks_.push_back(std::move(callback)); }
@@ -57,7 +62,8 @@ class Cache {
   struct Index {
     std::string name;
     Indexer indexer;
-    std::unordered_map<std::string, std::unordered_set<std::string>> keys;
+    std::unordered_map<std::string, std::set<std::string>>
+        keys;  // value -> keys of objects, ordered: same view, same decisions
   };
   void index(const model::Object& object, const std::string& key, bool add);
   const model::Kind* kind_;
@@ -69,7 +75,8 @@ class Cache {
   std::vector<std::function<void()>> synced_callbacks_;
 };
 
-/// Keeps `cache` up to date from the bus until the returned Feed is destroyed. An event without an object body (a Secret's) becomes its metadata only.
+/// Keeps `cache` up to date from the bus until the returned Feed is destroyed. An event without an object body (a
+/// Secret's) becomes its metadata only.
 std::unique_ptr<bus::Feed> attach(Loop& loop, bus::Bus& bus, bus::Commands& commands, Cache& cache, bus::Chain chain);
 
 }  // namespace gantry::projection
