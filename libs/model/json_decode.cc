@@ -246,7 +246,7 @@ class Decoder {
       case Scalar::kTable: {
         if (f.format == Format::kIntOrString) return int_or_string(f, value, bits, present, element);
         if (value.type() != Kinds::OBJECT) return mismatch(f, value, element);
-        uint32_t at;
+        uint32_t at = 0;
         if (!table(*f.type, object_of(value), at)) return false;
         bits = at;
         return true;

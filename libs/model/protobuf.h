@@ -14,6 +14,9 @@ struct ProtobufEnvelope {
 Result<ProtobufEnvelope> open_protobuf(std::string_view body);
 /// The message alone, without the envelope. kBadRequest with the field's path.
 Result<Bytes> from_protobuf(const Type& type, std::string_view message, const DecodeOptions& options = {});
+/// The message alone.
+std::string to_protobuf(const Type& type, const flatbuffers::Table* table);
+/// metadata.resourceVersion is the object's revision if that is not 0.
 std::string to_protobuf(const Object& object);  // with the envelope
 
 }  // namespace gantry::model
