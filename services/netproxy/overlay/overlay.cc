@@ -128,10 +128,10 @@ Status Overlay::add_peer(const Peer& peer) {
     auto status = check(rtnl_neigh_add(netlink_->socket, neighbour.get(), NLM_F_CREATE | NLM_F_REPLACE), "neighbour");
     if (!status.ok()) return status;
     Neigh forward(rtnl_neigh_alloc());
+    rtnl_neigh_set_dst(forward.get(), node.get());  // before the family: libnl wants both to agree
     rtnl_neigh_set_family(forward.get(), AF_BRIDGE);
     rtnl_neigh_set_ifindex(forward.get(), device_);
     rtnl_neigh_set_lladdr(forward.get(), mac.get());
-    rtnl_neigh_set_dst(forward.get(), node.get());
     rtnl_neigh_set_flags(forward.get(), NTF_SELF);
     rtnl_neigh_set_state(forward.get(), NUD_PERMANENT | NUD_NOARP);
     status = check(rtnl_neigh_add(netlink_->socket, forward.get(), NLM_F_CREATE | NLM_F_REPLACE), "forwarding entry");
@@ -163,6 +163,7 @@ void Overlay::remove_peer(const Peer& peer) {
   rtnl_neigh_set_dst(neighbour.get(), gateway.get());
   rtnl_neigh_delete(netlink_->socket, neighbour.get(), 0);
   Neigh forward(rtnl_neigh_alloc());
+  if (auto node = parse(peer.node_ip)) rtnl_neigh_set_dst(forward.get(), node.get());
   rtnl_neigh_set_family(forward.get(), AF_BRIDGE);
   rtnl_neigh_set_ifindex(forward.get(), device_);
   rtnl_neigh_set_lladdr(forward.get(), mac.get());
