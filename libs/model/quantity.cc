@@ -168,7 +168,7 @@ Result<Quantity> Quantity::parse(std::string_view text) {
     }
   }
   if (!found) return malformed();
-  q.nanos_ = number.nanos(ten, two);
+  q.nanos_ = clamp(number.nanos(ten, two));
   if (q.form_ == Form::kBinarySi && q.nanos_ < kNano) q.form_ = Form::kDecimalSi;
   if (negative) q.nanos_ = -q.nanos_;
   return q;
