@@ -18,7 +18,8 @@ SPECIAL = {
     PREFIX + "runtime.RawExtension": ("string", "json"),
     PREFIX + "apis.meta.v1.FieldsV1": ("string", "json"),
 }
-# Go pointers to scalars: their zero value is a value, also in protobuf, where other zero scalars mean "absent".
+# Go pointers to scalars: their zero value is a value, also in protobuf, where other zero scalars mean "absent". By the field's name,
+# where every type that has it agrees ...
 NULLABLE = set("""
 replicas revisionHistoryLimit progressDeadlineSeconds terminationGracePeriodSeconds deletionGracePeriodSeconds activeDeadlineSeconds
 automountServiceAccountToken shareProcessNamespace setHostnameAsFQDN hostUsers enableServiceLinks priority preemptionPolicy
@@ -26,24 +27,38 @@ runtimeClassName tolerationSeconds privileged runAsNonRoot readOnlyRootFilesyste
 fsGroupChangePolicy supplementalGroupsPolicy procMount gmsaCredentialSpec gmsaCredentialSpecName runAsUserName hostProcess
 seLinuxChangePolicy optional defaultMode mode expirationSeconds immutable controller blockOwnerDeletion minDomains
 nodeAffinityPolicy nodeTaintsPolicy internalTrafficPolicy ipFamilyPolicy loadBalancerClass allocateLoadBalancerNodePorts appProtocol
-holderIdentity leaseDurationSeconds leaseTransitions preferredHolder strategy_ ready serving terminating started hostnameOverride
-partition volumeMode storageClassName volumeAttributesClassName dataSourceRef_ ipMode stopSignal recursiveReadOnly mountPropagation
-startupProbe_ path_ scaleDownDelay_ signerName localhostProfile swapBehavior containerResize resourceClaimName
-resourceClaimTemplateName zone_ hostnames_ size_ userNamespaces recursiveReadOnlyMounts terminatingReplicas nodeName_
-restartPolicy_ unhealthyPodEvictionPolicy collisionCount completions parallelism orphanDependents propagationPolicy gracePeriodSeconds resourceVersion_ backoffLimit ttlSecondsAfterFinished completionMode suspend_ manualSelector
+trafficDistribution holderIdentity leaseDurationSeconds leaseTransitions preferredHolder ready serving terminating started
+hostnameOverride partition volumeMode storageClassName volumeAttributesClassName ipMode stopSignal recursiveReadOnly mountPropagation
+signerName localhostProfile swapBehavior resourceClaimName resourceClaimTemplateName userNamespaces recursiveReadOnlyMounts
+terminatingReplicas unhealthyPodEvictionPolicy collisionCount completions parallelism orphanDependents propagationPolicy
+gracePeriodSeconds ignoreStoreReadErrorWithClusterBreakingPotential backoffLimit ttlSecondsAfterFinished completionMode manualSelector
 """.split())
-NULLABLE_IN = {("EndpointPort", f) for f in ("name", "protocol", "port", "appProtocol")} | {
-    ("EndpointAddress", "nodeName"), ("Endpoint", "nodeName"), ("Endpoint", "zone"), ("Endpoint", "hostname"),
-    ("ClientIPConfig", "timeoutSeconds"), ("GRPCAction", "service"), ("LeaseSpec", "strategy"), ("Container", "restartPolicy"),
-    ("EphemeralContainer", "restartPolicy"), ("HTTPIngressPath", "pathType"), ("ContainerStatus", "stopSignal"),
-    ("ClusterTrustBundleProjection", "name"), ("PodCertificateProjection", "maxExpirationSeconds"), ("HostPathVolumeSource", "type"),
-    ("PortStatus", "error"), ("NodeSystemInfo", "swap"), ("NodeSwapStatus", "capacity"), ("AzureDiskVolumeSource", "fsType"),
-    ("AzureDiskVolumeSource", "readOnly"), ("AzureDiskVolumeSource", "cachingMode"), ("AzureDiskVolumeSource", "kind"),
-    ("CSIVolumeSource", "readOnly"), ("CSIVolumeSource", "fsType"), ("ISCSIVolumeSource", "initiatorName"),
-    ("FCVolumeSource", "lun"), ("Preconditions", "uid"), ("Preconditions", "resourceVersion"), ("ContainerUser_", ""), ("AttachedVolume_", ""), ("ExecAction_", "")}
-NOT_NULLABLE = {("DeploymentStatus", "replicas"), ("ReplicaSetStatus", "replicas"), ("StatefulSetStatus", "replicas"),
-                ("ScaleStatus", "replicas"), ("ScaleSpec", "replicas"), ("ReplicationControllerStatus", "replicas"),
-                ("ContainerStatus", "ready"), ("Preconditions_", ""), ("PodDisruptionBudgetStatus", "ready")}
+# ... and else by type (with its group where two types share a name).
+NULLABLE_IN = {
+    "discovery_v1.EndpointPort": "name protocol port", "core_v1.EndpointAddress": "nodeName", "Endpoint": "nodeName zone hostname",
+    "ClientIPConfig": "timeoutSeconds", "GRPCAction": "service", "LeaseSpec": "strategy", "Container": "restartPolicy",
+    "EphemeralContainer": "restartPolicy", "HTTPIngressPath": "pathType", "ClusterTrustBundleProjection": "name",
+    "PodCertificateProjection": "maxExpirationSeconds", "HostPathVolumeSource": "type", "PortStatus": "error", "NodeSwapStatus": "capacity",
+    "AzureDiskVolumeSource": "fsType readOnly cachingMode kind", "CSIVolumeSource": "readOnly fsType", "ISCSIVolumeSource": "initiatorName",
+    "FCVolumeSource": "lun", "Preconditions": "uid resourceVersion", "TypedLocalObjectReference": "apiGroup",
+    "TypedObjectReference": "apiGroup namespace", "PodDNSConfigOption": "value",
+}
+NOT_NULLABLE = {
+    "DeploymentStatus": "replicas", "ReplicaSetStatus": "replicas", "StatefulSetStatus": "replicas", "ScaleStatus": "replicas",
+    "ScaleSpec": "replicas", "ReplicationControllerStatus": "replicas", "ContainerStatus": "ready", "GCEPersistentDiskVolumeSource": "partition",
+    "AWSElasticBlockStoreVolumeSource": "partition", "PodCertificateProjection": "signerName", "CertificateSigningRequestSpec": "signerName",
+    "PodExtendedResourceClaimStatus": "resourceClaimName",
+    # IntOrString, elsewhere a pointer
+    "ServicePort": "targetPort", "HTTPGetAction": "port", "TCPSocketAction": "port",
+}
+
+
+def nullable(group, type_, field, fb):
+    def listed(table):
+        return field in (table.get(type_, "") + " " + table.get(group + "." + type_, "")).split()
+    return not listed(NOT_NULLABLE) and (field in NULLABLE or listed(NULLABLE_IN) or fb.endswith("IntOrString"))
+
+
 ATTRIBUTES = """json proto format map wrapped mandatory nullable patch_strategy patch_key list_type list_keys default_value enum_values
 kind group version resource singular short_names categories namespaced subresources select columns""".split()
 
@@ -157,8 +172,8 @@ class Writer:
             attrs += extra
             if required:
                 attrs.append("mandatory")
-            scalar = fb in ("bool", "int", "long", "double", "string") and not any("time" in e for e in extra)
-            if scalar and ((field in NULLABLE and (name, field) not in NOT_NULLABLE) or (name, field) in NULLABLE_IN):
+            scalar = fb in ("bool", "int", "long", "double", "string") or fb.endswith("IntOrString")
+            if scalar and not any("time" in e for e in extra) and nullable(group, name, field, fb):
                 attrs.append("nullable")
             for key, value in (("patch_strategy", strategy), ("patch_key", mkey), ("list_type", ltype), ("list_keys", lkeys),
                                ("default_value", default), ("enum_values", enum)):
