@@ -1,0 +1,110 @@
+#include "tools/gantry/client/client_commands.h"
+
+#include <fmt/format.h>
+
+#include "tools/gantry/client/verbs.h"
+
+namespace gantry::client {
+namespace {
+
+/// Lives as long as the program: CLI11 keeps references.
+Options& shared() {
+  static Options options;
+  return options;
+}
+
+void report(const Error& error) {
+  // What the server said is told as kubectl tells it; what went wrong here, plainly.
+  const bool local = error.code == Code::kBadRequest && error.kind.empty() && error.causes.empty();
+  fmt::print(stderr, "{}\n", local ? "error: " + error.message : server_error(error));
+}
+
+class Adder {
+ public:
+  explicit Adder(int& exit_code) : exit_code_(exit_code) {}
+
+  CLI::App* verb(CLI::App& parent, const char* name, const char* help, Status (*action)(const Options&)) {
+    auto* app = parent.add_subcommand(name, help);
+    auto& o = shared();
+    app->add_option("--dir", o.connect.dir, "Folder of the dev cluster, for what follows if it is not given")->envname("GANTRY_DIR")->group("Connection");
+    app->add_option("--nats-url", o.connect.nats_url, "The bus")->envname("GANTRY_NATS_URL")->group("Connection")->capture_default_str();
+    app->add_option("--nats-ca", o.connect.nats_ca, "Who signs its certificate")->envname("GANTRY_NATS_CA")->group("Connection");
+    app->add_option("--nats-creds", o.connect.nats_creds, "Credentials of the identity")->envname("GANTRY_NATS_CREDS")->group("Connection");
+    app->add_option("--identity", o.connect.identity, "Who asks")->envname("GANTRY_IDENTITY")->group("Connection")->capture_default_str();
+    app->add_option("--request-timeout", o.connect.timeout_seconds, "Seconds for each command")->group("Connection")->capture_default_str();
+    app->callback([action, this] {
+      auto done = action(shared());
+      if (!done) report(done.error());
+      exit_code_ = done ? 0 : 1;
+    });
+    return app;
+  }
+
+  static void in_namespace(CLI::App* app) { app->add_option("-n,--namespace", shared().ns, "Namespace")->capture_default_str(); }
+  static void everywhere(CLI::App* app) { app->add_flag("-A,--all-namespaces", shared().all_namespaces, "In all namespaces"); }
+  static void selected(CLI::App* app) { app->add_option("-l,--selector", shared().selector, "Label selector: app=web,tier!=db"); }
+  static void named(CLI::App* app, const char* help) { app->add_option("what", shared().arguments, help); }
+  static void from_files(CLI::App* app) {
+    app->add_option("-f,--filename", shared().files, "File, folder or - for stdin")->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+
+ private:
+  int& exit_code_;
+};
+
+}  // namespace
+
+void add_client_commands(CLI::App& app, int& exit_code) {
+  auto& o = shared();
+  static Adder add(exit_code);
+
+  auto* get_app = add.verb(app, "get", "Show objects", get);
+  add.in_namespace(get_app);
+  add.everywhere(get_app);
+  add.selected(get_app);
+  add.named(get_app, "pods, pod/NAME, deployments,services, all ...");
+  get_app->add_option("--field-selector", o.field_selector, "e.g. spec.nodeName=node-1");
+  get_app->add_option("-o,--output", o.output, "json, yaml, wide or name");
+  get_app->add_flag("--no-headers", o.no_headers, "Rows only");
+  get_app->add_flag("--ignore-not-found", o.ignore_not_found, "What does not exist is no error");
+
+  auto* apply_app = add.verb(app, "apply", "Make the cluster as the files say", apply);
+  add.in_namespace(apply_app);
+  add.from_files(apply_app);
+
+  auto* delete_app = add.verb(app, "delete", "Delete objects", remove);
+  add.in_namespace(delete_app);
+  add.everywhere(delete_app);
+  add.selected(delete_app);
+  add.from_files(delete_app);
+  add.named(delete_app, "pod/NAME, pods -l app=web ...");
+  delete_app->add_flag("--all", o.all, "All of the kind");
+  delete_app->add_flag("--ignore-not-found", o.ignore_not_found, "What does not exist is no error");
+  delete_app->add_option("--grace-period", o.grace_period, "Seconds for a clean end");
+  delete_app->add_option("--cascade", o.cascade, "What becomes of dependents")->check(CLI::IsMember({"background", "foreground", "orphan"}))->capture_default_str();
+  delete_app->add_option("--wait", o.wait, "Until it is gone")->expected(0, 1)->default_str("true");
+
+  auto* scale_app = add.verb(app, "scale", "Set how many replicas", scale);
+  add.in_namespace(scale_app);
+  add.named(scale_app, "deployment/NAME");
+  scale_app->add_option("--replicas", o.replicas)->required()->check(CLI::NonNegativeNumber);
+
+  auto* rollout = app.add_subcommand("rollout", "Follow or force a rollout");
+  rollout->require_subcommand(1);
+  auto* status_app = add.verb(*rollout, "status", "Wait until it is done", rollout_status);
+  add.in_namespace(status_app);
+  add.named(status_app, "deployment/NAME");
+  status_app->add_option("--timeout", o.timeout_seconds, "Seconds to wait; 0: for ever");
+  auto* restart_app = add.verb(*rollout, "restart", "Replace every pod", rollout_restart);
+  add.in_namespace(restart_app);
+  add.named(restart_app, "deployment/NAME");
+
+  auto* events_app = add.verb(app, "events", "The event stream, live and decoded", events);
+  // Without one, events of all namespaces.
+  events_app->add_option("-n,--namespace", o.ns, "Only of this namespace");
+  events_app->add_option("--resource", o.resource, "Only of this resource");
+  events_app->add_option("-o,--output", o.output, "json: whole events, one a line");
+  events_app->preparse_callback([](size_t) { shared().ns.clear(); });
+}
+
+}  // namespace gantry::client

@@ -1,0 +1,36 @@
+// What `gantry get|apply|delete|scale|rollout|events` do, with kubectl's words and output. Each returns the program's exit code.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/gantry/client/gateway.h"
+
+namespace gantry::client {
+
+/// Flags that the verbs share.
+struct Options {
+  ConnectOptions connect;
+  std::string ns = "default";
+  bool all_namespaces = false, no_headers = false, all = false, ignore_not_found = false, watch = false;
+  std::string selector, field_selector, output;
+  std::vector<std::string> files;
+  std::vector<std::string> arguments;
+  std::optional<int64_t> grace_period;
+  std::string cascade = "background";
+  bool wait = true;
+  int replicas = -1;
+  int timeout_seconds = 0;  // of rollout status; 0: for ever
+  std::string resource;     // of events
+};
+
+Status get(const Options& options);
+Status apply(const Options& options);
+Status remove(const Options& options);
+Status scale(const Options& options);
+Status rollout_status(const Options& options);
+Status rollout_restart(const Options& options);
+Status events(const Options& options);
+
+}  // namespace gantry::client
