@@ -46,7 +46,8 @@ Status apply_one(Gateway& gateway, const Manifest& manifest) {
     return Done{};
   }
   if (!live) return live.error();
-  const std::string remembered = live->value(json::json_pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"), "");
+  const std::string remembered =
+      live->value(json::json_pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"), "");
   const json last = json::parse(remembered, nullptr, false);
   json patch = three_way_patch(last.is_object() ? last : json::object(), wanted, *live, manifest.kind->type);
   if (patch.empty()) {
@@ -58,7 +59,8 @@ Status apply_one(Gateway& gateway, const Manifest& manifest) {
   change.json = patch.dump();
   auto changed = gateway.send(std::move(change));
   if (!changed) return changed.error();
-  report(std::to_string(changed->revision) == live->value("/metadata/resourceVersion"_json_pointer, "") ? "unchanged" : "configured");
+  report(std::to_string(changed->revision) == live->value("/metadata/resourceVersion"_json_pointer, "") ? "unchanged"
+                                                                                                        : "configured");
   return Done{};
 }
 

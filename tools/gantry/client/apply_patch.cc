@@ -3,9 +3,9 @@
 namespace gantry::client {
 namespace {
 
-using nlohmann::json;
 using model::Field;
 using model::Type;
+using nlohmann::json;
 
 const json kNothing = json::object();
 
@@ -51,7 +51,9 @@ json merge_list(const Field& field, const json& last, const json& wanted, const 
   return out;
 }
 
-bool contains(const json& list, const json& value) { return list.is_array() && std::find(list.begin(), list.end(), value) != list.end(); }
+bool contains(const json& list, const json& value) {
+  return list.is_array() && std::find(list.begin(), list.end(), value) != list.end();
+}
 
 /// A set of scalars, e.g. finalizers.
 void merge_set(const std::string& name, const json& last, const json& wanted, const json& live, json& patch) {

@@ -40,7 +40,8 @@ Result<std::vector<Doomed>> doomed(Gateway& gateway, const Options& options) {
     auto answer = gateway.ask(std::move(list));
     if (!answer) return answer.error();
     for (const auto& item : (*answer)["items"]) {
-      out.push_back({target.kind, item.value("/metadata/namespace"_json_pointer, ""), item.value("/metadata/name"_json_pointer, "")});
+      out.push_back({target.kind, item.value("/metadata/namespace"_json_pointer, ""),
+                     item.value("/metadata/name"_json_pointer, "")});
     }
   }
   return out;
@@ -82,7 +83,9 @@ Status remove(const Options& options) {
     command.ns = object.ns;
     command.name = object.name;
     command.grace_period_seconds = options.grace_period;
-    command.propagation = options.cascade == "orphan" ? "Orphan" : options.cascade == "foreground" ? "Foreground" : "Background";
+    command.propagation = options.cascade == "orphan"       ? "Orphan"
+                          : options.cascade == "foreground" ? "Foreground"
+                                                            : "Background";
     auto deleted = (*gateway)->send(std::move(command));
     if (!deleted) {
       if (options.ignore_not_found && deleted.code() == Code::kNotFound) continue;
@@ -90,8 +93,8 @@ Status remove(const Options& options) {
       failure = deleted.error();
       continue;
     }
-    fmt::print("{}{}{} \"{}\" deleted{}\n", object.kind->singular, object.kind->group.empty() ? "" : ".", object.kind->group, object.name,
-               object.ns.empty() ? "" : fmt::format(" from {} namespace", object.ns));
+    fmt::print("{}{}{} \"{}\" deleted{}\n", object.kind->singular, object.kind->group.empty() ? "" : ".",
+               object.kind->group, object.name, object.ns.empty() ? "" : fmt::format(" from {} namespace", object.ns));
     fflush(stdout);
     going.emplace_back(object, deleted->uid);
   }
@@ -110,7 +113,8 @@ Status scale(const Options& options) {
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
   for (const auto& target : *targets) {
-    if (target.name.empty()) return Error{.code = Code::kBadRequest, .message = "resource(s) were provided, but no name was specified"};
+    if (target.name.empty())
+      return Error{.code = Code::kBadRequest, .message = "resource(s) were provided, but no name was specified"};
     bus::Command command;
     command.verb = bus::Verb::Patch;
     command.resource = target.kind->resource;

@@ -26,12 +26,26 @@ class Adder {
   CLI::App* verb(CLI::App& parent, const char* name, const char* help, Status (*action)(const Options&)) {
     auto* app = parent.add_subcommand(name, help);
     auto& o = shared();
-    app->add_option("--dir", o.connect.dir, "Folder of the dev cluster, for what follows if it is not given")->envname("GANTRY_DIR")->group("Connection");
-    app->add_option("--nats-url", o.connect.nats_url, "The bus")->envname("GANTRY_NATS_URL")->group("Connection")->capture_default_str();
-    app->add_option("--nats-ca", o.connect.nats_ca, "Who signs its certificate")->envname("GANTRY_NATS_CA")->group("Connection");
-    app->add_option("--nats-creds", o.connect.nats_creds, "Credentials of the identity")->envname("GANTRY_NATS_CREDS")->group("Connection");
-    app->add_option("--identity", o.connect.identity, "Who asks")->envname("GANTRY_IDENTITY")->group("Connection")->capture_default_str();
-    app->add_option("--request-timeout", o.connect.timeout_seconds, "Seconds for each command")->group("Connection")->capture_default_str();
+    app->add_option("--dir", o.connect.dir, "Folder of the dev cluster, for what follows if it is not given")
+        ->envname("GANTRY_DIR")
+        ->group("Connection");
+    app->add_option("--nats-url", o.connect.nats_url, "The bus")
+        ->envname("GANTRY_NATS_URL")
+        ->group("Connection")
+        ->capture_default_str();
+    app->add_option("--nats-ca", o.connect.nats_ca, "Who signs its certificate")
+        ->envname("GANTRY_NATS_CA")
+        ->group("Connection");
+    app->add_option("--nats-creds", o.connect.nats_creds, "Credentials of the identity")
+        ->envname("GANTRY_NATS_CREDS")
+        ->group("Connection");
+    app->add_option("--identity", o.connect.identity, "Who asks")
+        ->envname("GANTRY_IDENTITY")
+        ->group("Connection")
+        ->capture_default_str();
+    app->add_option("--request-timeout", o.connect.timeout_seconds, "Seconds for each command")
+        ->group("Connection")
+        ->capture_default_str();
     app->callback([action, this] {
       auto done = action(shared());
       if (!done) report(done.error());
@@ -40,12 +54,20 @@ class Adder {
     return app;
   }
 
-  static void in_namespace(CLI::App* app) { app->add_option("-n,--namespace", shared().ns, "Namespace")->capture_default_str(); }
-  static void everywhere(CLI::App* app) { app->add_flag("-A,--all-namespaces", shared().all_namespaces, "In all namespaces"); }
-  static void selected(CLI::App* app) { app->add_option("-l,--selector", shared().selector, "Label selector: app=web,tier!=db"); }
+  static void in_namespace(CLI::App* app) {
+    app->add_option("-n,--namespace", shared().ns, "Namespace")->capture_default_str();
+  }
+  static void everywhere(CLI::App* app) {
+    app->add_flag("-A,--all-namespaces", shared().all_namespaces, "In all namespaces");
+  }
+  static void selected(CLI::App* app) {
+    app->add_option("-l,--selector", shared().selector, "Label selector: app=web,tier!=db");
+  }
   static void named(CLI::App* app, const char* help) { app->add_option("what", shared().arguments, help); }
   static void from_files(CLI::App* app) {
-    app->add_option("-f,--filename", shared().files, "File, folder or - for stdin")->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app->add_option("-f,--filename", shared().files, "File, folder or - for stdin")
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
 
  private:
@@ -81,7 +103,9 @@ void add_client_commands(CLI::App& app, int& exit_code) {
   delete_app->add_flag("--all", o.all, "All of the kind");
   delete_app->add_flag("--ignore-not-found", o.ignore_not_found, "What does not exist is no error");
   delete_app->add_option("--grace-period", o.grace_period, "Seconds for a clean end");
-  delete_app->add_option("--cascade", o.cascade, "What becomes of dependents")->check(CLI::IsMember({"background", "foreground", "orphan"}))->capture_default_str();
+  delete_app->add_option("--cascade", o.cascade, "What becomes of dependents")
+      ->check(CLI::IsMember({"background", "foreground", "orphan"}))
+      ->capture_default_str();
   delete_app->add_option("--wait", o.wait, "Until it is gone")->expected(0, 1)->default_str("true");
 
   auto* scale_app = add.verb(app, "scale", "Set how many replicas", scale);

@@ -62,7 +62,9 @@ Status get_documents(Gateway& gateway, const Options& options, const std::vector
     if (!items.empty()) print_document(items[0], options.output);
     return Done{};
   }
-  print_document({{"apiVersion", "v1"}, {"kind", "List"}, {"metadata", {{"resourceVersion", ""}}}, {"items", std::move(items)}}, options.output);
+  print_document(
+      {{"apiVersion", "v1"}, {"kind", "List"}, {"metadata", {{"resourceVersion", ""}}}, {"items", std::move(items)}},
+      options.output);
   return Done{};
 }
 
@@ -98,7 +100,8 @@ Status get_tables(Gateway& gateway, const Options& options, const std::vector<Ta
   if (failure) return *failure;
   if (!printed && !options.ignore_not_found) {
     const bool everywhere = options.all_namespaces || (targets.size() == 1 && !targets[0].kind->namespaced);
-    fmt::print(stderr, "{}\n", everywhere ? "No resources found" : fmt::format("No resources found in {} namespace.", options.ns));
+    fmt::print(stderr, "{}\n",
+               everywhere ? "No resources found" : fmt::format("No resources found in {} namespace.", options.ns));
   }
   return Done{};
 }
@@ -110,8 +113,11 @@ Status get(const Options& options) {
   if (!targets) return targets.error();
   const bool table = options.output.empty() || options.output == "wide";
   if (!table && options.output != "json" && options.output != "yaml" && options.output != "name") {
-    return Error{.code = Code::kBadRequest,
-                 .message = fmt::format("unable to match a printer suitable for the output format \"{}\", allowed formats are: json,name,wide,yaml", options.output)};
+    return Error{
+        .code = Code::kBadRequest,
+        .message = fmt::format(
+            "unable to match a printer suitable for the output format \"{}\", allowed formats are: json,name,wide,yaml",
+            options.output)};
   }
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();

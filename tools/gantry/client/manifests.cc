@@ -26,7 +26,8 @@ Result<std::vector<std::string>> expand(const std::string& path) {
     if (extension == ".yaml" || extension == ".yml" || extension == ".json") out.push_back(entry.path());
   }
   std::sort(out.begin(), out.end());
-  if (out.empty()) return bad(fmt::format("error reading [{}]: recognized file extensions are [.json .yaml .yml]", path));
+  if (out.empty())
+    return bad(fmt::format("error reading [{}]: recognized file extensions are [.json .yaml .yml]", path));
   return out;
 }
 
@@ -36,8 +37,11 @@ Result<std::string> text_of(const std::string& file) {
   return dev::read_file(file);
 }
 
-Status take(const json& object, const std::string& file, const std::string& default_namespace, std::vector<Manifest>& out) {
-  const auto invalid = [&](const std::string& why) { return bad(fmt::format("error validating \"{}\": {}", file, why)); };
+Status take(const json& object, const std::string& file, const std::string& default_namespace,
+            std::vector<Manifest>& out) {
+  const auto invalid = [&](const std::string& why) {
+    return bad(fmt::format("error validating \"{}\": {}", file, why));
+  };
   if (!object.is_object()) return invalid("an object is expected");
   const auto field = [&](const char* name) {
     const auto found = object.find(name);
@@ -54,13 +58,15 @@ Status take(const json& object, const std::string& file, const std::string& defa
   }
   const auto* kind = model::Schema::get().by_api_version(api_version, kind_name);
   if (kind == nullptr || kind->resource.empty()) {
-    return bad(fmt::format("resource mapping not found for \"{}\": no matches for kind \"{}\" in version \"{}\"", file, kind_name, api_version));
+    return bad(fmt::format("resource mapping not found for \"{}\": no matches for kind \"{}\" in version \"{}\"", file,
+                           kind_name, api_version));
   }
   Manifest manifest{.kind = kind, .ns = {}, .name = {}, .object = object, .source = file};
   auto& metadata = manifest.object["metadata"];
   if (!metadata.is_object()) return invalid("metadata not set");
   manifest.name = metadata.value("name", "");
-  if (manifest.name.empty() && metadata.value("generateName", "").empty()) return invalid("resource name may not be empty");
+  if (manifest.name.empty() && metadata.value("generateName", "").empty())
+    return invalid("resource name may not be empty");
   if (kind->namespaced) {
     if (!metadata.contains("namespace")) metadata["namespace"] = default_namespace;
     manifest.ns = metadata["namespace"].get<std::string>();
@@ -71,7 +77,8 @@ Status take(const json& object, const std::string& file, const std::string& defa
 
 }  // namespace
 
-Result<std::vector<Manifest>> read_manifests(const std::vector<std::string>& files, const std::string& default_namespace) {
+Result<std::vector<Manifest>> read_manifests(const std::vector<std::string>& files,
+                                             const std::string& default_namespace) {
   std::vector<Manifest> out;
   if (files.empty()) return bad("must specify one of -f and -k");
   try {

@@ -11,7 +11,8 @@ namespace {
 using model::Kind;
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -33,7 +34,8 @@ Result<const Kind*> find_kind(const std::string& given) {
     const bool is_short = std::find(kind.short_names.begin(), kind.short_names.end(), plain) != kind.short_names.end();
     if (plain == kind.resource || plain == kind.singular || plain == lower(kind.kind) || is_short) return &kind;
   }
-  return Error{.code = Code::kNotFound, .message = fmt::format("the server doesn't have a resource type \"{}\"", given)};
+  return Error{.code = Code::kNotFound,
+               .message = fmt::format("the server doesn't have a resource type \"{}\"", given)};
 }
 
 Result<std::vector<const Kind*>> find_kinds(const std::string& words) {
@@ -61,7 +63,9 @@ Result<std::vector<Target>> parse_targets(const std::vector<std::string>& argume
     for (const auto& argument : arguments) {
       const size_t slash = argument.find('/');
       if (slash == std::string::npos || slash + 1 == argument.size()) {
-        return bad("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form");
+        return bad(
+            "there is no need to specify a resource type as a separate argument when passing arguments in "
+            "resource/name form");
       }
       auto kind = find_kind(argument.substr(0, slash));
       if (!kind) return kind.error();

@@ -10,7 +10,9 @@ namespace {
 
 using nlohmann::json;
 
-int64_t number(const json& object, const char* pointer, int64_t fallback = 0) { return object.value(json::json_pointer(pointer), fallback); }
+int64_t number(const json& object, const char* pointer, int64_t fallback = 0) {
+  return object.value(json::json_pointer(pointer), fallback);
+}
 
 struct Progress {
   std::string message;
@@ -25,19 +27,28 @@ Progress progress(const json& deployment) {
   }
   for (const auto& condition : deployment.value("/status/conditions"_json_pointer, json::array())) {
     if (condition.value("type", "") == "Progressing" && condition.value("reason", "") == "ProgressDeadlineExceeded") {
-      return {.message = fmt::format("deployment \"{}\" exceeded its progress deadline", name), .done = true, .failed = true};
+      return {.message = fmt::format("deployment \"{}\" exceeded its progress deadline", name),
+              .done = true,
+              .failed = true};
     }
   }
-  const int64_t wanted = number(deployment, "/spec/replicas", 1), updated = number(deployment, "/status/updatedReplicas"),
-                all = number(deployment, "/status/replicas"), available = number(deployment, "/status/availableReplicas");
+  const int64_t wanted = number(deployment, "/spec/replicas", 1),
+                updated = number(deployment, "/status/updatedReplicas"), all = number(deployment, "/status/replicas"),
+                available = number(deployment, "/status/availableReplicas");
   if (updated < wanted) {
-    return {.message = fmt::format("Waiting for deployment \"{}\" rollout to finish: {} out of {} new replicas have been updated...", name, updated, wanted)};
+    return {.message = fmt::format(
+                "Waiting for deployment \"{}\" rollout to finish: {} out of {} new replicas have been updated...", name,
+                updated, wanted)};
   }
   if (all > updated) {
-    return {.message = fmt::format("Waiting for deployment \"{}\" rollout to finish: {} old replicas are pending termination...", name, all - updated)};
+    return {.message = fmt::format(
+                "Waiting for deployment \"{}\" rollout to finish: {} old replicas are pending termination...", name,
+                all - updated)};
   }
   if (available < updated) {
-    return {.message = fmt::format("Waiting for deployment \"{}\" rollout to finish: {} of {} updated replicas are available...", name, available, updated)};
+    return {.message = fmt::format(
+                "Waiting for deployment \"{}\" rollout to finish: {} of {} updated replicas are available...", name,
+                available, updated)};
   }
   return {.message = fmt::format("deployment \"{}\" successfully rolled out", name), .done = true};
 }
@@ -91,7 +102,8 @@ Status rollout_restart(const Options& options) {
   if (!target) return target.error();
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
-  const json annotations = {{"kubectl.kubernetes.io/restartedAt", model::format_time((*gateway)->loop().wall() / 1'000'000)}};
+  const json annotations = {
+      {"kubectl.kubernetes.io/restartedAt", model::format_time((*gateway)->loop().wall() / 1'000'000)}};
   bus::Command command;
   command.verb = bus::Verb::Patch;
   command.resource = "deployments";

@@ -1,4 +1,5 @@
-// What `gantry get|apply|delete|scale|rollout|events` do, with kubectl's words and output. Each returns the program's exit code.
+// What `gantry get|apply|delete|scale|rollout|events` do, with kubectl's words and output. Each returns the program's
+// exit code.
 #pragma once
 
 #include <optional>

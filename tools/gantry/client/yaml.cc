@@ -48,7 +48,9 @@ json integer(std::string_view text) {
 }
 
 json real(const std::string& text) {
-  if (text.find_first_of("0123456789") == std::string::npos || text.find_first_not_of("0123456789+-.eE") != std::string::npos) return nullptr;
+  if (text.find_first_of("0123456789") == std::string::npos ||
+      text.find_first_not_of("0123456789+-.eE") != std::string::npos)
+    return nullptr;
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   if (*end != 0 || !std::isfinite(value)) return nullptr;
@@ -126,7 +128,8 @@ bool needs_quotes(const std::string& text) {
 /// True if a literal block (|) shows the text as it is.
 bool fits_block(const std::string& text) {
   if (text.find('\n') == std::string::npos || text[0] == ' ' || text[0] == '\n') return false;
-  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; });
+  return std::none_of(text.begin(), text.end(),
+                      [](unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; });
 }
 
 void emit(const json& value, int indent, std::string& out);
@@ -204,7 +207,8 @@ Result<std::vector<json>> parse_yaml(std::string_view text) {
       if (!value.is_null()) out.push_back(std::move(value));
     }
   } catch (const YAML::Exception& e) {
-    return Error{.code = Code::kBadRequest, .message = fmt::format("error converting YAML to JSON: yaml: line {}: {}", e.mark.line + 1, e.msg)};
+    return Error{.code = Code::kBadRequest,
+                 .message = fmt::format("error converting YAML to JSON: yaml: line {}: {}", e.mark.line + 1, e.msg)};
   } catch (const Failure& failure) {
     return Error{.code = Code::kBadRequest, .message = "error converting YAML to JSON: yaml: " + failure.message};
   }

@@ -10,8 +10,8 @@
 
 namespace gantry::client {
 
-/// The documents of a file (YAML or JSON), empty ones left out. A quoted scalar stays a string; a plain one becomes what YAML 1.1 says it is.
-/// kBadRequest names the line: syntax errors, duplicate keys, keys that are not scalars.
+/// The documents of a file (YAML or JSON), empty ones left out. A quoted scalar stays a string; a plain one becomes
+/// what YAML 1.1 says it is. kBadRequest names the line: syntax errors, duplicate keys, keys that are not scalars.
 Result<std::vector<nlohmann::json>> parse_yaml(std::string_view text);
 
 /// Block style with sorted keys, as `kubectl -o yaml`.

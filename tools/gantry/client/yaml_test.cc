@@ -14,8 +14,11 @@ json one(std::string_view text) {
 }
 
 TEST(Yaml, PlainScalarsAreTypedAndQuotedOnesStayStrings) {
-  EXPECT_EQ(one("{a: 1, b: '1', c: \"true\", d: yes, e: 0644, f: 1.5, g: 1e3, h: ~, i: 10m, j: 0x10, k: -3, l: 1.2.3, m: 18446744073709551615}"),
-            json::parse(R"({"a":1,"b":"1","c":"true","d":true,"e":420,"f":1.5,"g":1000.0,"h":null,"i":"10m","j":16,"k":-3,"l":"1.2.3",
+  EXPECT_EQ(
+      one("{a: 1, b: '1', c: \"true\", d: yes, e: 0644, f: 1.5, g: 1e3, h: ~, i: 10m, j: 0x10, k: -3, l: 1.2.3, m: "
+          "18446744073709551615}"),
+      json::parse(
+          R"({"a":1,"b":"1","c":"true","d":true,"e":420,"f":1.5,"g":1000.0,"h":null,"i":"10m","j":16,"k":-3,"l":"1.2.3",
                             "m":18446744073709551615})"));
 }
 
@@ -26,7 +29,8 @@ TEST(Yaml, ManyDocumentsAndEmptyOnes) {
 }
 
 TEST(Yaml, AnchorsAndMergeKeys) {
-  EXPECT_EQ(one("base: &b {x: 1, y: 2}\nuse: {<<: *b, y: 3}"), json::parse(R"({"base":{"x":1,"y":2},"use":{"x":1,"y":3}})"));
+  EXPECT_EQ(one("base: &b {x: 1, y: 2}\nuse: {<<: *b, y: 3}"),
+            json::parse(R"({"base":{"x":1,"y":2},"use":{"x":1,"y":3}})"));
 }
 
 TEST(Yaml, ErrorsNameTheLine) {
@@ -35,7 +39,8 @@ TEST(Yaml, ErrorsNameTheLine) {
 }
 
 TEST(Yaml, WhatIsPrintedReadsBackAsTheSame) {
-  const json value = json::parse(R"({"name":"web","n":3,"b":true,"null":null,"empty":{},"none":[],"text":"a: b # c","number":"12","yes":"yes",
+  const json value = json::parse(
+      R"({"name":"web","n":3,"b":true,"null":null,"empty":{},"none":[],"text":"a: b # c","number":"12","yes":"yes",
     "lines":"one\ntwo\n","tail":"one\ntwo","blank":"x\n\n","list":[1,{"a":[1,2],"b":{"c":"d"}},[3,[4]],"x"],"odd":"- y","colon":"c:","ctl":"a\u0001"})");
   EXPECT_EQ(one(to_yaml(value)), value) << to_yaml(value);
 }

@@ -49,12 +49,12 @@ void collect_cgroup_processes(const fs::path& group, std::set<pid_t>& out) {
   }
 }
 
-/// Identities of the node's network namespaces, as /proc/<pid>/ns/net shows them.
+/// Identities of the cluster's network namespaces, as /proc/<pid>/ns/net shows them.
 std::set<ino_t> network_namespace_inodes() {
   std::set<ino_t> out;
-  for (int i = 1; i <= 250; ++i) {
+  for (const auto& file : network_namespaces()) {
     struct stat info {};
-    if (::stat(network_namespace(node_name(i)).c_str(), &info) == 0) out.insert(info.st_ino);
+    if (::stat(file.c_str(), &info) == 0) out.insert(info.st_ino);
   }
   return out;
 }

@@ -8,7 +8,7 @@
 namespace gantry::dev {
 namespace {
 
-// Each on 127.0.0.1 of its own network namespace, but for the control plane, which shares the machine's.
+// On 127.0.0.1: of the machine for nats and apigw, of their own network namespace for the others.
 constexpr int kNatsMonitor = 8222, kApigwHealth = 7001, kControllersHealth = 7002, kSchedulerHealth = 7003,
               kAgentHealth = 7004, kProxyHealth = 7005;
 
@@ -45,10 +45,12 @@ class Builder {
                  "--advertise-address",
                  kGatewayAddress}),
         {"redis", "nats"}, http(kApigwHealth, "/readyz"));
-    add("controllers", service("gantry-controllers", "controllers", kControllersHealth, {}), {"apigw"},
-        http(kControllersHealth, "/readyz"));
-    add("scheduler", service("gantry-scheduler", "scheduler", kSchedulerHealth, {}), {"apigw"},
-        http(kSchedulerHealth, "/readyz"));
+    for (const auto& [name, port] :
+         {std::pair("controllers", kControllersHealth), std::pair("scheduler", kSchedulerHealth)}) {
+      const std::string space = network_namespace(name);
+      add(name, service(fmt::format("gantry-{}", name), name, port, {}), {"apigw"}, http(port, "/readyz", space),
+          space);
+    }
     for (int i = 1; i <= cluster_.nodes; ++i) add_node(node_name(i));
     return std::move(out_);
   }

@@ -13,7 +13,6 @@ inline constexpr const char* kClusterDns = "10.96.0.10";
 inline constexpr const char* kKubernetesAddress = "10.96.0.1";  // the first of kServiceCidr
 inline constexpr const char* kNatsUrl = "tls://172.30.0.1:4222";
 inline constexpr const char* kGatewayAddress = "172.30.0.1:6443";
-inline constexpr int kMaxNodes = 200;
 
 struct Cluster {
   int nodes = 3;

@@ -20,7 +20,7 @@ struct Flags {
   bool purge = false, follow = false, json = false;
   int lines = 50;
   std::string component;
-  std::string node;
+  std::string leg;
   Paths paths() const { return {std::filesystem::absolute(dir).lexically_normal()}; }
 };
 
@@ -111,12 +111,10 @@ void add_dev_commands(CLI::App& app, int& exit_code) {
   on_component(command("stop", "Stop a component and keep it stopped", [] { return ask_supervisor(flags, "stop"); }));
   on_component(command("start", "Start a stopped component", [] { return ask_supervisor(flags, "start"); }));
   on_component(command("restart", "Restart a component", [] { return ask_supervisor(flags, "restart"); }));
-  command("cut", "Cut a node's network", [] { return set_link(flags.node, false); })
-      ->add_option("node", flags.node)
+  command("cut", "Cut the network of a node, of controllers or scheduler", [] { return set_link(flags.leg, false); })
+      ->add_option("name", flags.leg)
       ->required();
-  command("mend", "Mend a node's network", [] { return set_link(flags.node, true); })
-      ->add_option("node", flags.node)
-      ->required();
+  command("mend", "Mend it", [] { return set_link(flags.leg, true); })->add_option("name", flags.leg)->required();
   command("supervise", "The process that keeps it running (started by up)", [] {
     return supervise(flags.paths());
   })->group("");

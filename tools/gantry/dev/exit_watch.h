@@ -12,7 +12,8 @@ namespace gantry::dev {
 
 class ExitWatch {
  public:
-  /// `ended` is called once, from the loop; also when the process is gone already. Not after destruction.
+  /// `ended` is called once, from the loop; also when the process is gone already. Not after destruction,
+  /// which may happen inside it.
   ExitWatch(UvLoop& loop, const ProcessId& process, std::function<void()> ended);
   ~ExitWatch();
   ExitWatch(const ExitWatch&) = delete;

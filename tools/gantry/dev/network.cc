@@ -14,13 +14,17 @@ namespace {
 constexpr const char* kPrefix = "gantry-";
 constexpr int kFirstNode = 10;
 
-std::vector<std::string> node_namespaces() {
-  std::vector<std::string> out;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/run/netns", error)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with(kPrefix)) out.push_back(name);
-  }
+/// A namespace and the last byte of its address, which is also the number of its link.
+struct Leg {
+  std::string name;
+  int number;
+  std::string link() const { return fmt::format("gantry-{}", number); }
+  std::string address() const { return fmt::format("172.30.0.{}", number); }
+};
+
+std::vector<Leg> legs(int nodes) {
+  std::vector<Leg> out = {{"controllers", 5}, {"scheduler", 6}};
+  for (int i = 1; i <= nodes; ++i) out.push_back({node_name(i), kFirstNode + i});
   return out;
 }
 
@@ -50,21 +54,21 @@ Status ensure_bridge() {
               {"ip", "link", "set", kBridge, "up"}});
 }
 
-Status ensure_node(int number) {
-  const std::string space = kPrefix + node_name(number), leg = fmt::format("gantry-{}", number);
+Status ensure_leg(const Leg& leg) {
+  const std::string space = kPrefix + leg.name;
   if (!std::filesystem::exists("/run/netns/" + space)) {
     if (auto made = run({"ip", "netns", "add", space}); !made) return made.error();
   }
-  if (if_nametoindex(leg.c_str()) != 0) return Done{};
+  if (if_nametoindex(leg.link().c_str()) != 0) return Done{};
   const auto in = [&](std::vector<std::string> rest) {
     std::vector<std::string> command{"nsenter", "--net=/run/netns/" + space};
     command.insert(command.end(), rest.begin(), rest.end());
     return command;
   };
-  return all({{"ip", "link", "add", leg, "type", "veth", "peer", "name", "eth0", "netns", space},
-              {"ip", "link", "set", leg, "master", kBridge, "up"},
+  return all({{"ip", "link", "add", leg.link(), "type", "veth", "peer", "name", "eth0", "netns", space},
+              {"ip", "link", "set", leg.link(), "master", kBridge, "up"},
               in({"ip", "link", "set", "lo", "up"}),
-              in({"ip", "address", "add", node_address(number) + "/24", "dev", "eth0"}),
+              in({"ip", "address", "add", leg.address() + "/24", "dev", "eth0"}),
               in({"ip", "link", "set", "eth0", "up"}),
               in({"ip", "route", "replace", "default", "via", kBridgeAddress}),
               in({"sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0",
@@ -75,31 +79,43 @@ Status ensure_node(int number) {
 
 std::string node_name(int number) { return fmt::format("node-{}", number); }
 std::string node_address(int number) { return fmt::format("172.30.0.{}", kFirstNode + number); }
-std::string network_namespace(const std::string& node) { return "/run/netns/" + (kPrefix + node); }
+std::string network_namespace(const std::string& name) { return "/run/netns/" + (kPrefix + name); }
+
+std::vector<std::string> network_namespaces() {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/run/netns", error)) {
+    if (entry.path().filename().string().starts_with(kPrefix)) out.push_back(entry.path());
+  }
+  return out;
+}
 
 Status ensure_network(int nodes) {
   if (auto made = ensure_bridge(); !made) return made;
-  for (int i = 1; i <= nodes; ++i) {
-    if (auto made = ensure_node(i); !made) return made;
+  for (const auto& leg : legs(nodes)) {
+    if (auto made = ensure_leg(leg); !made) return made;
   }
   return Done{};
 }
 
-Status set_link(const std::string& node, bool up) {
-  const std::string leg = "gantry-" + node.substr(node.rfind('-') + 1);
-  if (if_nametoindex(leg.c_str()) == 0)
-    return Error{.code = Code::kNotFound, .message = fmt::format("node {} has no network", node)};
-  return all({{"ip", "link", "set", leg, up ? "up" : "down"}});
+Status set_link(const std::string& name, bool up) {
+  for (const auto& leg : legs(kMaxNodes)) {
+    if (leg.name == name && if_nametoindex(leg.link().c_str()) != 0) {
+      return all({{"ip", "link", "set", leg.link(), up ? "up" : "down"}});
+    }
+  }
+  return Error{.code = Code::kNotFound, .message = fmt::format("{} has no network of its own", name)};
 }
 
 void remove_network() {
-  for (const auto& name : node_namespaces()) {
-    if (auto done = run({"ip", "netns", "delete", name}); !done) LOG(WARNING) << done.error().message;
+  for (const auto& file : network_namespaces()) {
+    if (auto done = run({"ip", "netns", "delete", std::filesystem::path(file).filename()}); !done) {
+      LOG(WARNING) << done.error().message;
+    }
   }
   // A namespace's end takes its veth pair with it, a moment later; deleting the bridge does not wait for that.
-  for (int i = 1; i < 250; ++i) {
-    const std::string leg = fmt::format("gantry-{}", i);
-    if (if_nametoindex(leg.c_str()) != 0) (void)run({"ip", "link", "delete", leg});
+  for (const auto& leg : legs(kMaxNodes)) {
+    if (if_nametoindex(leg.link().c_str()) != 0) (void)run({"ip", "link", "delete", leg.link()});
   }
   if (if_nametoindex(kBridge) != 0) {
     if (auto done = run({"ip", "link", "delete", kBridge}); !done) LOG(WARNING) << done.error().message;
@@ -114,7 +130,7 @@ void remove_network() {
 
 std::vector<std::string> network_leftovers() {
   std::vector<std::string> out;
-  for (const auto& name : node_namespaces()) out.push_back("network namespace " + name);
+  for (const auto& file : network_namespaces()) out.push_back("network namespace " + file);
   for (const auto& table : tables()) out.push_back("nftables table " + table);
   struct if_nameindex* links = if_nameindex();
   for (auto* link = links; link != nullptr && link->if_index != 0; ++link) {

@@ -154,8 +154,7 @@ void Supervisor::ended(Child& child) {
   child.process = {};
   child.next.reset();
   child.kill.reset();
-  // The watch is running this very callback.
-  loop_.post([watch = std::shared_ptr<ExitWatch>(std::move(child.exit))] {});
+  child.exit.reset();
   if (shut_down_) {
     child.state = State::kStopped;
     continue_shutdown();

@@ -1,0 +1,67 @@
+# Pods reach Services and each other; the machine reaches node ports.
+
+from() { kubectl exec "client-$1" -- "${@:2}"; }
+
+test_clients_run_on_every_node() {
+  kubectl apply -f "$MANIFESTS/clients.yaml"
+  kubectl wait --for=condition=Ready pod -l app=client --timeout=60s
+  for i in 1 2 3; do assert_eq "$(field pod "client-$i" '{.spec.nodeName}')" "node-$i"; done
+}
+
+test_every_pod_answers_every_node() {
+  local ip
+  for ip in $(kubectl get pods -l app=web -o 'jsonpath={.items[*].status.podIP}'); do
+    for i in 1 2 3; do assert_contains "$(from $i wget -q -T 5 -O - "http://$ip/")" "address: $ip"; done
+  done
+}
+
+test_the_service_by_name_and_address() {
+  local cluster_ip
+  cluster_ip=$(field service web '{.spec.clusterIP}')
+  for i in 1 2 3; do
+    assert_contains "$(from $i nslookup web.default.svc.cluster.local)" "$cluster_ip"
+    for host in web web.default web.default.svc.cluster.local "$cluster_ip"; do
+      assert_contains "$(from $i wget -q -T 5 -O - "http://$host/")" "version:"
+    done
+  done
+}
+
+test_the_service_spreads_its_requests() {
+  local seen
+  seen=$(from 1 sh -c 'for i in $(seq 60); do wget -q -T 5 -O - http://web/pod; done' | sort -u | wc -l)
+  ((seen >= 4)) || fail "60 requests reached $seen of 6 pods"
+}
+
+test_the_node_port_on_every_node() {
+  for node in node-1 node-2 node-3; do
+    assert_contains "$(curl -sf -m 5 "http://$(node_ip $node):30080/")" "version:"
+  done
+}
+
+test_a_pod_reaches_itself_through_its_service() {
+  local pod
+  kubectl create deployment lonely --image=gantry.local/demo:1
+  kubectl expose deployment lonely --port=80
+  kubectl rollout status deployment/lonely --timeout=60s
+  pod=$(pods app=lonely)
+  await 20 "an answer through its own Service" kubectl exec "$pod" -- wget -q -T 2 -O - http://lonely/
+  kubectl delete deployment,service lonely
+}
+
+test_a_service_without_endpoints_refuses() {
+  kubectl create service clusterip nobody --tcp=80
+  await 10 "the name" from 1 nslookup nobody.default.svc.cluster.local
+  local start=$SECONDS
+  assert_contains "$(refused from 1 wget -q -T 20 -O - http://nobody/)" refused
+  ((SECONDS - start < 10)) || fail "it hung instead"
+  kubectl delete service nobody
+}
+
+test_the_api_from_a_pod() {
+  assert_contains "$(from 2 nslookup kubernetes.default.svc.cluster.local)" 10.96.0.1
+  from 2 nc -w 5 10.96.0.1 443 </dev/null
+}
+
+test_names_that_do_not_exist() {
+  assert_contains "$(refused from 1 nslookup nothere.default.svc.cluster.local)" "can't find"
+}

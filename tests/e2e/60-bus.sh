@@ -1,0 +1,34 @@
+# The same cluster over the bus: the gantry CLI and the event stream.
+
+test_get_as_kubectl_does() {
+  assert_eq "$(gantry get deployment web -o json | jq -S 'del(.metadata.managedFields)')" "$(kubectl get deployment web -o json | jq -S 'del(.metadata.managedFields)')"
+  assert_eq "$(gantry get pods -l app=web -o name | sort)" "$(kubectl get pods -l app=web -o name | sort)"
+  assert_contains "$(gantry get pods -A)" NAMESPACE
+  assert_contains "$(gantry get nodes -o wide)" "172.30.0.11"
+  assert_contains "$(refused gantry get pod nope)" 'Error from server (NotFound): pods "nope" not found'
+  assert_contains "$(refused gantry get flurbs)" "the server doesn't have a resource type \"flurbs\""
+}
+
+test_apply_scale_rollout_delete() {
+  gantry delete -f "$MANIFESTS/echo.yaml" --ignore-not-found
+  assert_contains "$(gantry apply -f "$MANIFESTS/echo.yaml")" "deployment.apps/echo created"
+  assert_contains "$(gantry apply -f "$MANIFESTS/echo.yaml")" "deployment.apps/echo unchanged"
+  assert_contains "$(kubectl apply -f "$MANIFESTS/echo.yaml")" "deployment.apps/echo unchanged"
+  assert_contains "$(gantry rollout status deployment/echo --timeout 60)" "successfully rolled out"
+  assert_contains "$(gantry scale deployment/echo --replicas 3)" "deployment.apps/echo scaled"
+  gantry rollout status deployment/echo --timeout 60
+  assert_eq "$(ready_pods app=echo)" 3
+  assert_contains "$(gantry delete -f "$MANIFESTS/echo.yaml")" 'deployment.apps "echo" deleted'
+  await 60 "the pods to go" count_is 0 app=echo
+}
+
+test_events_show_what_happens() {
+  gantry events --resource configmaps --namespace default -o json >"$E2E_WORK/events" &
+  local stream=$!
+  await 10 "the first event" eval 'kubectl create configmap seen-$RANDOM && test -s "$E2E_WORK/events"'
+  kubectl get configmaps -o name | grep seen- | xargs kubectl delete
+  await 10 "the deletion" grep -q '"type":"DELETED"' "$E2E_WORK/events"
+  kill $stream
+  assert_contains "$(jq -r '.cause.identity' "$E2E_WORK/events" | sort -u)" kubernetes-admin
+  assert_eq "$(jq -r .resource "$E2E_WORK/events" | sort -u)" configmaps
+}
