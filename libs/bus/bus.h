@@ -34,6 +34,10 @@ class Bus {
 
   /// Fire and forget. kUnavailable when not connected and the outgoing buffer is full; kTooLarge above max_payload().
   virtual Status publish(std::string_view subject, std::string_view data, std::string_view reply = {}) = 0;
+  /// As publish, with a Nats-Msg-Id: a JetStream stream that captures the subject keeps only the first of an id within its window.
+  virtual Status publish_with_id(std::string_view subject, std::string_view data, std::string_view message_id) {
+    return publish(subject, data);
+  }
   /// `queue`: at most one member of the queue group gets each message. Survives reconnects.
   virtual std::unique_ptr<Subscription> subscribe(std::string subject, std::string queue, Handler handler) = 0;
   /// One request, one reply, on the identity's own inbox. kTimeout without an answer, kUnavailable when nobody listens.

@@ -15,14 +15,6 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-std::string base64url(std::string_view bytes) {
-  std::string out(sodium_base64_ENCODED_LEN(bytes.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
-  sodium_bin2base64(out.data(), out.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-  out.resize(out.size() - 1);  // the terminating zero
-  return out;
-}
-
 /// Claims of version 2, signed by `issuer`.
 std::string make_jwt(const KeyPair& issuer, const std::string& subject, std::string_view name, int64_t now,
                      int64_t expires, Json nats) {

@@ -19,7 +19,6 @@
 #include <string>
 #include <string_view>
 
-#include "libs/base/loop.h"
 #include "libs/base/result.h"
 #include "libs/bus/permissions.h"
 
@@ -51,6 +50,9 @@ class KeyPair {
 
 /// True if `signature` (64 bytes) is by the holder of `public_key` ("U...").
 bool verify_signature(std::string_view public_key, std::string_view data, std::string_view signature);
+
+/// Without padding, as in JWTs.
+std::string base64url(std::string_view bytes);
 
 /// The keys and JWTs from which a cluster's identities are made. Whoever holds it can be anyone: keep it where the
 /// cluster is administered, not on nodes.

@@ -148,6 +148,14 @@ std::string KeyPair::sign(std::string_view data) const {
   return signature;
 }
 
+std::string base64url(std::string_view bytes) {
+  std::string out(sodium_base64_ENCODED_LEN(bytes.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
+  sodium_bin2base64(out.data(), out.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+                    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+  out.resize(out.size() - 1);  // the terminating zero
+  return out;
+}
+
 bool verify_signature(std::string_view public_key, std::string_view data, std::string_view signature) {
   init_sodium();
   auto raw = checked(public_key);
