@@ -1,0 +1,150 @@
+#include "services/nodeagent/agent/agent.h"
+
+namespace gantry::nodeagent {
+
+namespace {
+constexpr Duration kListRetry = std::chrono::seconds(1);
+}  // namespace
+
+Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& executor, ProbeTransport& probes,
+             projection::Cache& pods, Sequence& sequence, AgentOptions options)
+    : loop_(loop),
+      runtime_(runtime),
+      pods_(pods),
+      options_(std::move(options)),
+      statuses_(loop, commands, sequence),
+      references_(loop, commands,
+                  [this](const std::string& resource, const std::string& ns, const std::string& name) {
+                    for (auto& [_, w] : workers_) w->reference_changed(resource, ns, name);
+                  }),
+      context_{loop,
+               runtime,
+               commands,
+               executor,
+               probes,
+               statuses_,
+               references_,
+               options_.node,
+               nullptr,
+               [this](const std::string& uid) {
+                 workers_.erase(uid);
+                 references_.trim([this](const std::string& resource, const std::string& ns, const std::string& name) {
+                   return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+                     return entry.second->pod() && entry.second->pod().ns() == ns &&
+                            entry.second->refers_to(resource, name);
+                   });
+                 });
+               },
+               options_.disk} {}
+
+Agent::~Agent() = default;
+
+void Agent::start(bus::Bus* bus) {
+  std::weak_ptr<bool> weak = alive_;
+  pods_.on_change([this, weak](const projection::Change& change) {
+    if (!weak.expired()) on_pod_change(change);
+  });
+  pods_.on_synced([this, weak] {
+    if (!weak.expired()) maybe_begin();
+  });
+  if (options_.dependencies && bus != nullptr) references_.listen(*bus, options_.node.node);
+  Runtime::Events events;
+  events.connected = [this] { on_connected(); };
+  events.disconnected = [this](const std::string& why) {
+    LOG(WARNING) << "node=" << options_.node.node << " the runtime is away: " << why;
+    if (runtime_changed_) runtime_changed_(false, why);
+  };
+  events.changed = [this](const std::string& uid) {
+    if (uid.empty()) return on_connected();
+    if (auto found = workers_.find(uid); found != workers_.end()) found->second->observe();
+  };
+  events.oom = [](const std::string&) {};
+  runtime_.start(std::move(events));
+  relist_ = loop_.every(options_.relist, [this] { on_connected(); });
+}
+
+void Agent::on_connected() {
+  if (listing_) return;
+  listing_ = true;
+  runtime_.list([this, weak = std::weak_ptr<bool>(alive_)](Result<std::vector<RuntimePod>> pods) {
+    if (!weak.expired()) on_listed(std::move(pods));
+  });
+}
+
+void Agent::on_listed(Result<std::vector<RuntimePod>> pods) {
+  listing_ = false;
+  if (!pods.ok()) {
+    LOG_EVERY_N(WARNING, 20) << "node=" << options_.node.node << " listing containers: " << pods.error().message;
+    retry_ = loop_.after(kListRetry, [this] { on_connected(); });
+    return;
+  }
+  if (runtime_changed_) runtime_changed_(true, "");
+  std::map<std::string, RuntimePod> found;
+  for (auto& pod : *pods) {
+    if (!pod.uid.empty()) found.emplace(pod.uid, std::move(pod));
+  }
+  if (!synced_) {
+    found_ = std::move(found);
+    listed_ = true;
+    return maybe_begin();
+  }
+  for (auto& [uid, w] : workers_) w->observe();
+  for (auto& [uid, pod] : found) {
+    if (workers_.count(uid) == 0) worker(uid, std::move(pod));
+  }
+}
+
+void Agent::maybe_begin() {
+  if (synced_ || !listed_ || !pods_.synced()) return;
+  synced_ = true;
+  size_t wanted = 0, adopted = 0;
+  pods_.for_each([&](const model::Object& pod) {
+    ++wanted;
+    adopted += found_.count(std::string(pod.uid()));
+    apply(pod);
+  });
+  LOG(INFO) << "node=" << options_.node.node << " pods wanted=" << wanted << " adopted=" << adopted
+            << " orphans=" << found_.size();
+  // What is left is wanted by nobody.
+  for (auto& [uid, pod] : found_) worker(uid, std::move(pod));
+  found_.clear();
+}
+
+void Agent::on_pod_change(const projection::Change& change) {
+  if (!synced_) return;
+  if (change.before && (!change.after || change.after.uid() != change.before.uid())) apply_gone(change.before);
+  if (change.after) apply(change.after);
+}
+
+void Agent::apply(const model::Object& pod) {
+  auto uid = std::string(pod.uid());
+  RuntimePod observed;
+  if (auto found = found_.find(uid); found != found_.end()) {
+    observed = std::move(found->second);
+    found_.erase(found);
+  }
+  worker(uid, std::move(observed)).set_pod(pod);
+}
+
+void Agent::apply_gone(const model::Object& pod) {
+  if (auto found = workers_.find(std::string(pod.uid())); found != workers_.end()) found->second->set_gone();
+}
+
+PodWorker& Agent::worker(const std::string& uid, RuntimePod observed) {
+  auto& w = workers_[uid];
+  if (!w) w = std::make_unique<PodWorker>(context_, uid, std::move(observed));
+  return *w;
+}
+
+const PodWorker* Agent::find(std::string_view ns, std::string_view name) const {
+  if (const auto* pod = pods_.find(ns, name)) {
+    auto found = workers_.find(std::string(pod->uid()));
+    if (found != workers_.end()) return found->second.get();
+  }
+  for (const auto& [_, w] : workers_) {
+    if (w->observed().ns == ns && w->observed().name == name) return w.get();
+  }
+  return nullptr;
+}
+
+}  // namespace gantry::nodeagent

@@ -1,0 +1,75 @@
+// The pods of one node: what the API wants of it beside what its runtime has.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "libs/projection/cache.h"
+#include "services/nodeagent/agent/pod_worker.h"
+
+namespace gantry::nodeagent {
+
+struct AgentOptions {
+  NodeContext node;
+  bool disk = true;          // false: a hollow node
+  bool dependencies = true;  // listen for changed ConfigMaps and Secrets
+  /// Looks at every pod's containers again, should an event ever have been missed.
+  Duration relist = std::chrono::minutes(1);
+};
+
+/// A worker for each pod that is wanted or that runs. Nothing is decided before both the pods of this node and the
+/// runtime's containers are known, so that a start adopts instead of killing; while the runtime is away nothing is
+/// decided either. Loop's thread only; everything passed by reference outlives it.
+class Agent {
+ public:
+  Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& executor, ProbeTransport& probes,
+        projection::Cache& pods, Sequence& sequence, AgentOptions options);
+  ~Agent();
+
+  /// Call once, after which the cache may change.
+  void start(bus::Bus* bus);
+  /// Events about pods go here.
+  void on_record(
+      std::function<void(const model::Object& pod, bool warning, const std::string& reason, const std::string& message)>
+          record) {
+    context_.record = std::move(record);
+  }
+  /// Told when the runtime comes and goes.
+  void on_runtime(std::function<void(bool connected, const std::string& why)> changed) {
+    runtime_changed_ = std::move(changed);
+  }
+
+  /// The worker of a pod by name; the wanted one where an old one of the same name still goes. Null when there is none.
+  const PodWorker* find(std::string_view ns, std::string_view name) const;
+  bool synced() const { return synced_; }
+  size_t size() const { return workers_.size(); }
+  NodeContext& node() { return options_.node; }
+  const StatusManager& statuses() const { return statuses_; }
+
+ private:
+  void on_connected();
+  void on_listed(Result<std::vector<RuntimePod>> pods);
+  void maybe_begin();
+  void apply(const model::Object& pod);
+  void apply_gone(const model::Object& pod);
+  PodWorker& worker(const std::string& uid, RuntimePod observed);
+  void on_pod_change(const projection::Change& change);
+
+  Loop& loop_;
+  Runtime& runtime_;
+  projection::Cache& pods_;
+  AgentOptions options_;
+  StatusManager statuses_;
+  ReferenceStore references_;
+  WorkerContext context_;
+  std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // by uid
+  std::map<std::string, RuntimePod> found_;                    // listed before the pods were known
+  bool listed_ = false, synced_ = false, listing_ = false;
+  std::function<void(bool, const std::string&)> runtime_changed_;
+  Timer relist_, retry_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gantry::nodeagent

@@ -1,0 +1,184 @@
+// What a PodWorker does for each kind of action but the launch of a container (pod_launch.cc).
+#include <filesystem>
+
+#include "services/nodeagent/agent/pod_worker.h"
+
+namespace gantry::nodeagent {
+
+using model::str;
+
+namespace {
+
+void ensure_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) LOG(WARNING) << "creating " << path << ": " << error.message();
+}
+
+constexpr WallMicros kConfirmRetry = 1'000'000;
+
+}  // namespace
+
+void PodWorker::prepare(const Action& action) {
+  auto refs = references(*spec()->spec());
+  auto finish = [this, key = action.key](const Status& s) {
+    if (s.ok()) {
+      memory_.prepared = true;
+      memory_.prepare_failure.reset();
+    } else {
+      failed(memory_.prepare_failure, "FailedMount", s.error());
+      record(true, "FailedMount", s.error().message);
+    }
+    memory_.in_flight.erase(key);
+    wake();
+  };
+  context_.references.ensure(std::string(pod_.ns()), refs, guard([this, finish](Status ensured) {
+                               if (!ensured.ok()) return finish(ensured);
+                               auto plan = plan_volumes(*spec(), context_.node, memory_.pod_ips, find_reference());
+                               if (!plan.ok()) return finish(plan.error());
+                               volumes_ = std::move(*plan);
+                               if (!context_.disk || volumes_.empty()) return finish(Done{});
+                               auto outcome = std::make_shared<Status>(Done{});
+                               context_.executor.run(
+                                   [outcome, volumes = volumes_] {
+                                     for (const auto& volume : volumes) {
+                                       *outcome = write_volume(volume);
+                                       if (!outcome->ok()) return;
+                                     }
+                                   },
+                                   guard([outcome, finish] { finish(*outcome); }));
+                             }));
+}
+
+void PodWorker::run_sandbox(const Action& action) {
+  auto config = render_sandbox(*spec(), context_.node, action.attempt);
+  if (context_.disk) ensure_directory(config.log_directory);
+  context_.runtime.run_sandbox(config, guard([this, key = action.key](Result<std::string> id) {
+                                 if (!id.ok()) {
+                                   failed(memory_.sandbox_failure, "FailedCreatePodSandBox", id.error());
+                                   record(true, "FailedCreatePodSandBox",
+                                          "Failed to create pod sandbox: " + id.error().message);
+                                 }
+                                 complete(key);
+                               }));
+}
+
+void PodWorker::stop_sandbox(const Action& action) {
+  context_.runtime.stop_sandbox(action.id, guard([this, action](Status s) {
+                                  if (s.ok()) {
+                                    memory_.stopped_sandboxes.insert(action.id);
+                                    memory_.stop_failures.erase(action.id);
+                                  } else {
+                                    memory_.stop_failures[action.id].fail("KillPodSandboxError", s.error().message,
+                                                                          context_.loop.wall());
+                                    record(true, "FailedKillPod", "error killing pod: " + s.error().message);
+                                  }
+                                  complete(action.key);
+                                }));
+}
+
+void PodWorker::remove_sandbox(const Action& action) {
+  context_.runtime.remove_sandbox(action.id, guard([this, action](Status s) {
+                                    if (!s.ok())
+                                      memory_.stop_failures[action.id].fail("RemovePodSandbox", s.error().message,
+                                                                            context_.loop.wall());
+                                    complete(action.key);
+                                  }));
+}
+
+void PodWorker::remove_container(const Action& action) {
+  context_.runtime.remove_container(action.id, guard([this, action](Status s) {
+                                      if (!s.ok())
+                                        memory_.stop_failures[action.id].fail("RemoveContainer", s.error().message,
+                                                                              context_.loop.wall());
+                                      complete(action.key);
+                                    }));
+}
+
+void PodWorker::stop_container(const Action& action) {
+  record(false, "Killing", action.message);
+  auto started = context_.loop.now();
+  auto stop = [this, action, started] {
+    auto left = std::max(Duration::zero(),
+                         Duration(std::chrono::seconds(action.grace_seconds)) - (context_.loop.now() - started));
+    context_.runtime.stop_container(action.id, left, guard([this, action](Status s) {
+                                      if (s.ok()) {
+                                        memory_.stop_failures.erase(action.id);
+                                      } else {
+                                        memory_.stop_failures[action.id].fail("KillContainerError", s.error().message,
+                                                                              context_.loop.wall());
+                                      }
+                                      complete(action.key);
+                                    }));
+  };
+  const auto* container = pod_ ? find_container(action.container) : nullptr;
+  const auto* hook = container && container->lifecycle() ? container->lifecycle()->pre_stop() : nullptr;
+  if (hook == nullptr || action.grace_seconds == 0) return stop();
+  // The hook's time counts against the grace; how it ends does not matter.
+  auto grace = Duration(std::chrono::seconds(action.grace_seconds));
+  if (const auto* exec = hook->exec()) {
+    std::vector<std::string> command;
+    if (exec->command()) {
+      for (const auto* word : *exec->command()) command.emplace_back(str(word));
+    }
+    context_.runtime.exec_sync(action.id, command, grace, guard([this, stop](Result<Runtime::ExecResult> r) {
+                                 if (!r.ok() || r->exit_code != 0)
+                                   record(true, "FailedPreStopHook",
+                                          r.ok() ? "PreStopHook failed: " + r->output : r.error().message);
+                                 stop();
+                               }));
+  } else if (const auto* http = hook->http_get()) {
+    auto ip = memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0];
+    context_.probes.http(render_http(*http, *container, ip), grace, guard([stop](Status) { stop(); }));
+  } else if (const auto* sleep = hook->sleep()) {
+    auto time = std::min(grace, Duration(std::chrono::seconds(sleep->seconds().value_or(0))));
+    auto timer = std::make_shared<Timer>();
+    *timer = context_.loop.after(time, guard([stop, timer] { stop(); }));
+  } else {
+    stop();
+  }
+}
+
+void PodWorker::cleanup(const Action& action) {
+  auto finish = [this, key = action.key](const Status& s) {
+    if (!s.ok()) LOG(WARNING) << log() << s.error().message;
+    memory_.cleaned = true;  // what could not be removed is swept at the agent's next start
+    memory_.in_flight.erase(key);
+    wake();
+  };
+  if (!context_.disk) return finish(Done{});
+  auto outcome = std::make_shared<Status>(Done{});
+  auto logs = context_.node.paths.logs(observed_.ns, observed_.name, uid_);
+  context_.executor.run(
+      [outcome, logs, paths = context_.node.paths, uid = uid_] {
+        *outcome = remove_pod_directory(paths, uid);
+        std::error_code ignored;
+        std::filesystem::remove_all(logs, ignored);
+      },
+      guard([outcome, finish] { finish(*outcome); }));
+}
+
+void PodWorker::confirm(const Action& action) {
+  context_.statuses.when_settled(
+      uid_, guard([this, key = action.key] {
+        bus::Command command;
+        command.verb = bus::Verb::Delete;
+        command.resource = "pods";
+        command.ns = std::string(pod_.ns());
+        command.name = std::string(pod_.name());
+        command.uid = uid_;
+        command.grace_period_seconds = 0;
+        context_.commands.send(std::move(command), guard([this, key](Result<bus::CommandOutcome> r) {
+                                 bool gone = r.ok() || r.code() == Code::kNotFound || r.code() == Code::kConflict;
+                                 if (!gone) LOG(WARNING) << log() << "confirming the deletion: " << r.error().message;
+                                 // Its Delete event ends this; asked again in case a finalizer holds it.
+                                 if (!memory_.confirm_failure) memory_.confirm_failure.emplace();
+                                 memory_.confirm_failure->retry_at =
+                                     context_.loop.wall() + (gone ? 30 * kConfirmRetry : kConfirmRetry);
+                                 memory_.in_flight.erase(key);
+                                 wake();
+                               }));
+      }));
+}
+
+}  // namespace gantry::nodeagent

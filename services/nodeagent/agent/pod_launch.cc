@@ -1,0 +1,163 @@
+// Bringing one container up: image, configuration, create, start, postStart hook. Each step's failure has its own
+// reason in the status.
+#include <filesystem>
+
+#include "services/nodeagent/agent/pod_worker.h"
+
+namespace gantry::nodeagent {
+
+using model::str;
+
+/// One launch; owned by its callbacks, over when the worker is gone.
+class Launch : public std::enable_shared_from_this<Launch> {
+ public:
+  Launch(PodWorker& worker, Action action) : w_(worker), action_(std::move(action)) {}
+
+  void begin() {
+    container_ = w_.find_container(action_.container);
+    if (container_ == nullptr) return w_.complete(action_.key);
+    image_ = str(container_->image());
+    sandbox_ = render_sandbox(*w_.spec(), w_.context_.node, 0);
+    for (const auto& s : w_.observed_.sandboxes) {
+      if (s.id == action_.id) sandbox_.attempt = s.attempt;
+    }
+    auto policy = pull_policy(*container_);
+    if (policy == "Always") return pull();
+    w_.context_.runtime.find_image(
+        image_, step<std::string>([this, policy](Result<std::string> found) {
+          if (!found.ok()) return fail("ErrImagePull", found.error());
+          if (!found->empty()) {
+            w_.record(false, "Pulled", fmt::format("Container image \"{}\" already present on machine", image_));
+            return create();
+          }
+          if (policy == "Never") {
+            return fail("ErrImageNeverPull",
+                        {Code::kInvalid,
+                         fmt::format("Container image \"{}\" is not present with pull policy of Never", image_)});
+          }
+          pull();
+        }));
+  }
+
+ private:
+  /// Keeps this alive until the answer, and drops the answer when the worker is gone.
+  template <typename T, typename F>
+  std::function<void(Result<T>)> step(F f) {
+    return w_.guard([self = shared_from_this(), f = std::move(f)](Result<T> r) mutable { f(std::move(r)); });
+  }
+
+  void fail(const char* reason, const Error& error) {
+    if (error.code != Code::kUnavailable || std::string_view(reason) == "ErrImagePull") {
+      w_.memory_.launch_failures[action_.container].fail(reason, error.message, w_.context_.loop.wall());
+      w_.record(true, "Failed", fmt::format("Error: {}: {}", reason, error.message));
+    }
+    w_.complete(action_.key);
+  }
+
+  void pull() {
+    w_.record(false, "Pulling", fmt::format("Pulling image \"{}\"", image_));
+    w_.context_.runtime.pull_image(
+        image_, sandbox_, step<std::string>([this](Result<std::string> pulled) {
+          if (!pulled.ok()) {
+            w_.record(true, "Failed", fmt::format("Failed to pull image \"{}\": {}", image_, pulled.error().message));
+            return fail("ErrImagePull", pulled.error());
+          }
+          w_.record(false, "Pulled", fmt::format("Successfully pulled image \"{}\"", image_));
+          create();
+        }));
+  }
+
+  void create() {
+    // The pod may have a newer revision by now: its pointers are taken anew after each wait.
+    container_ = w_.find_container(action_.container);
+    if (container_ == nullptr) return w_.complete(action_.key);
+    auto config = render_container(*w_.spec(), *container_, action_.attempt, w_.context_.node, w_.memory_.pod_ips,
+                                   w_.volumes_, w_.find_reference());
+    if (!config.ok()) return fail("CreateContainerConfigError", config.error());
+    config_ = std::move(*config);
+    if (!w_.context_.disk) return create_prepared();
+    auto outcome = std::make_shared<Status>(Done{});
+    auto hosts = render_hosts(*w_.spec(), w_.context_.node, w_.memory_.pod_ips);
+    w_.context_.executor.run(
+        [outcome, hosts, hosts_path = w_.context_.node.paths.hosts(w_.uid_),
+         logs = sandbox_.log_directory + "/" + config_.name,
+         message = config_.annotations[kTerminationPathAnnotation]] {
+          std::error_code error;
+          std::filesystem::create_directories(logs, error);
+          // Written in place: containers that run have it mounted.
+          if (!std::filesystem::exists(hosts_path)) *outcome = write_file(hosts_path, hosts);
+          if (outcome->ok()) *outcome = write_file(message, "", 0666);
+        },
+        w_.guard([this, self = shared_from_this(), outcome] {
+          if (!outcome->ok()) return fail("CreateContainerError", outcome->error());
+          create_prepared();
+        }));
+  }
+
+  void create_prepared() {
+    w_.context_.runtime.create_container(
+        action_.id, sandbox_, config_, step<std::string>([this](Result<std::string> id) {
+          if (!id.ok()) return fail("CreateContainerError", id.error());
+          w_.record(false, "Created", "Created container: " + action_.container);
+          w_.context_.runtime.start_container(*id, step<Done>([this, id = *id](Status s) {
+            if (!s.ok()) return fail("RunContainerError", s.error());
+            w_.record(false, "Started", "Started container " + action_.container);
+            w_.memory_.launch_failures.erase(action_.container);
+            post_start(id);
+          }));
+        }));
+  }
+
+  void post_start(const std::string& id) {
+    container_ = w_.find_container(action_.container);
+    const auto* hook = container_ && container_->lifecycle() ? container_->lifecycle()->post_start() : nullptr;
+    auto finish = [this, id](Status s) {
+      if (s.ok()) return w_.complete(action_.key);
+      w_.record(true, "FailedPostStartHook", "PostStartHook failed: " + s.error().message);
+      w_.context_.runtime.stop_container(id, std::chrono::seconds(2),
+                                         step<Done>([this](Status) { w_.complete(action_.key); }));
+    };
+    constexpr Duration kHook = std::chrono::minutes(2);
+    if (hook && hook->exec()) {
+      std::vector<std::string> command;
+      if (hook->exec()->command()) {
+        for (const auto* word : *hook->exec()->command()) command.emplace_back(str(word));
+      }
+      w_.context_.runtime.exec_sync(id, command, kHook,
+                                    step<Runtime::ExecResult>([finish](Result<Runtime::ExecResult> r) {
+                                      if (!r.ok()) return finish(r.error());
+                                      finish(r->exit_code == 0 ? Status(Done{}) : Error{Code::kInternal, r->output});
+                                    }));
+    } else if (hook && hook->http_get()) {
+      auto ip = w_.memory_.pod_ips.empty() ? std::string() : w_.memory_.pod_ips[0];
+      w_.context_.probes.http(render_http(*hook->http_get(), *container_, ip), kHook, step<Done>(finish));
+    } else {
+      finish(Done{});
+    }
+  }
+
+  PodWorker& w_;
+  Action action_;
+  const core::Container* container_ = nullptr;
+  std::string image_;
+  SandboxConfig sandbox_;
+  ContainerConfig config_;
+};
+
+void PodWorker::launch(const Action& action) { std::make_shared<Launch>(*this, action)->begin(); }
+
+void PodWorker::start(const Action& action) {
+  context_.runtime.start_container(action.id, guard([this, action](Status s) {
+                                     if (s.ok()) {
+                                       record(false, "Started", "Started container " + action.container);
+                                       memory_.launch_failures.erase(action.container);
+                                     } else {
+                                       memory_.launch_failures[action.container].fail(
+                                           "RunContainerError", s.error().message, context_.loop.wall());
+                                       record(true, "Failed", "Error: " + s.error().message);
+                                     }
+                                     complete(action.key);
+                                   }));
+}
+
+}  // namespace gantry::nodeagent

@@ -1,0 +1,224 @@
+#include "services/nodeagent/agent/pod_worker.h"
+
+#include <fstream>
+
+namespace gantry::nodeagent {
+
+using model::str;
+
+namespace {
+constexpr Duration kObserveRetry = std::chrono::seconds(1);
+constexpr size_t kMaxTerminationMessage = 4096;
+}  // namespace
+
+PodWorker::PodWorker(WorkerContext& context, std::string uid, RuntimePod observed)
+    : context_(context),
+      uid_(std::move(uid)),
+      observed_(std::move(observed)),
+      prober_(
+          context.loop, context.runtime, context.probes,
+          [this](const std::string& id, const ProbeResults& results) {
+            memory_.probes[id] = results;
+            wake();
+          },
+          [this](const std::string& container, const std::string& kind, const std::string& message) {
+            record(true, "Unhealthy", fmt::format("{} probe failed: {}", kind, message));
+          }) {
+  observed_.uid = uid_;
+  wake();
+}
+
+PodWorker::~PodWorker() = default;
+
+std::string PodWorker::log() const {
+  if (pod_) return fmt::format("pod={}/{} uid={} ", pod_.ns(), pod_.name(), uid_);
+  return fmt::format("pod={}/{} uid={} ", observed_.ns, observed_.name, uid_);
+}
+
+void PodWorker::set_pod(model::Object pod) {
+  pod_ = std::move(pod);
+  desired_ = true;
+  if (observed_.name.empty()) {
+    observed_.ns = pod_.ns();
+    observed_.name = pod_.name();
+  }
+  // Probes point into the pod's buffer.
+  prober_.reconcile(*spec(), observed_, memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0],
+                    context_.loop.wall());
+  wake();
+}
+
+void PodWorker::set_gone() {
+  desired_ = false;
+  wake();
+}
+
+bool PodWorker::refers_to(const std::string& resource, const std::string& name) const {
+  if (!pod_) return false;
+  auto all = references(*spec()->spec());
+  return std::find(all.begin(), all.end(), Reference{resource, name}) != all.end();
+}
+
+void PodWorker::reference_changed(const std::string& resource, const std::string& ns, const std::string& name) {
+  if (!pod_ || pod_.ns() != ns || !refers_to(resource, name)) return;
+  if (memory_.prepare_failure) memory_.prepare_failure->retry_at = 0;
+  for (auto& [_, failure] : memory_.launch_failures) {
+    if (failure.reason == "CreateContainerConfigError") failure.retry_at = 0;
+  }
+  memory_.prepared = false;  // volumes are written again; containers that run are not touched
+  wake();
+}
+
+void PodWorker::wake() {
+  if (woken_ || finished_) return;
+  woken_ = true;
+  context_.loop.post(guard([this] { decide(); }));
+}
+
+void PodWorker::decide() {
+  woken_ = false;
+  if (finished_) return;
+  PodInput input{spec(), desired_, &observed_, context_.node.host_ips, context_.loop.wall()};
+  auto decision = nodeagent::decide(input, memory_);
+  if (pod_ && desired_) {
+    context_.statuses.set(uid_, std::string(pod_.ns()), std::string(pod_.name()),
+                          encode_status(pod_.ns(), pod_.name(), uid_, decision.status, spec()));
+  }
+  if (decision.finished) {
+    finished_ = true;
+    context_.statuses.forget(uid_);
+    context_.loop.post([&context = context_, uid = uid_] { context.finished(uid); });
+    return;
+  }
+  if (pod_) {
+    bool ending = !desired_ || spec()->metadata()->deletion_timestamp().has_value() || memory_.terminal;
+    if (ending) {
+      prober_.stop();
+    } else {
+      prober_.reconcile(*spec(), observed_, memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0],
+                        context_.loop.wall());
+    }
+  }
+  for (const auto& note : decision.notes) record(note.warning, note.reason, note.message);
+  requeue_.reset();
+  if (decision.requeue_at) {
+    auto delay = std::max<int64_t>(0, *decision.requeue_at - context_.loop.wall());
+    requeue_ = context_.loop.after(Duration(delay), [this] { wake(); });
+  }
+  for (const auto& action : decision.actions) act(action);
+}
+
+void PodWorker::observe() {
+  if (observing_) {
+    observe_again_ = true;
+    return;
+  }
+  observing_ = true;
+  observe_again_ = false;
+  reobserve_.reset();
+  context_.runtime.observe(uid_, guard([this, covered = completed_](Result<RuntimePod> result) {
+                             on_observed(std::move(result), covered);
+                           }));
+}
+
+void PodWorker::on_observed(Result<RuntimePod> result, std::set<std::string> covered) {
+  observing_ = false;
+  if (!result.ok()) {
+    // What runs is not known: nothing is decided, what is under way stays so.
+    LOG_EVERY_N(WARNING, 20) << log() << "observing: " << result.error().message;
+    reobserve_ = context_.loop.after(kObserveRetry, [this] { observe(); });
+    return;
+  }
+  auto ns = observed_.ns, name = observed_.name;
+  observed_ = std::move(*result);
+  observed_.uid = uid_;
+  if (observed_.name.empty()) {
+    observed_.ns = ns;
+    observed_.name = name;
+  }
+  for (const auto& key : covered) {
+    completed_.erase(key);
+    memory_.in_flight.erase(key);
+  }
+  collect_messages();
+  if (observe_again_) observe();
+  wake();
+}
+
+void PodWorker::complete(const std::string& key) {
+  completed_.insert(key);
+  observe();
+}
+
+// What containers left in their termination message files.
+void PodWorker::collect_messages() {
+  for (const auto& c : observed_.containers) {
+    if (c.state != ContainerState::kExited || memory_.termination_messages.count(c.id)) continue;
+    auto& message = memory_.termination_messages[c.id];
+    auto path = c.annotations.find(kTerminationPathAnnotation);
+    if (path == c.annotations.end() || !context_.disk) continue;
+    std::ifstream in(path->second, std::ios::binary);
+    message.resize(kMaxTerminationMessage);
+    in.read(message.data(), static_cast<std::streamsize>(message.size()));
+    message.resize(static_cast<size_t>(std::max<std::streamsize>(0, in.gcount())));
+  }
+}
+
+const core::Container* PodWorker::find_container(std::string_view name) const {
+  for (const auto* list : {spec()->spec()->containers(), spec()->spec()->init_containers()}) {
+    if (list == nullptr) continue;
+    for (const auto* c : *list) {
+      if (str(c->name()) == name) return c;
+    }
+  }
+  return nullptr;
+}
+
+void PodWorker::record(bool warning, const std::string& reason, const std::string& message) {
+  if (pod_ && context_.record) context_.record(pod_, warning, reason, message);
+}
+
+FindReference PodWorker::find_reference() const {
+  return [&store = context_.references](std::string_view resource, std::string_view ns, std::string_view name) {
+    return store.find(resource, ns, name);
+  };
+}
+
+// A runtime or gateway that is away is not the pod's failure: it is tried again when it is back.
+void PodWorker::failed(std::optional<Failure>& failure, const char* reason, const Error& error) {
+  if (!failure) failure.emplace();
+  failure->fail(reason, error.message, context_.loop.wall());
+  if (error.code == Code::kUnavailable) {
+    failure->times = 0;
+    failure->retry_at = context_.loop.wall() + 1'000'000;
+  }
+}
+
+void PodWorker::act(const Action& action) {
+  using Kind = Action::Kind;
+  VLOG(1) << log() << action.key;
+  switch (action.kind) {
+    case Kind::kPrepare:
+      return prepare(action);
+    case Kind::kRunSandbox:
+      return run_sandbox(action);
+    case Kind::kStopSandbox:
+      return stop_sandbox(action);
+    case Kind::kRemoveSandbox:
+      return remove_sandbox(action);
+    case Kind::kLaunch:
+      return launch(action);
+    case Kind::kStart:
+      return start(action);
+    case Kind::kStopContainer:
+      return stop_container(action);
+    case Kind::kRemoveContainer:
+      return remove_container(action);
+    case Kind::kCleanup:
+      return cleanup(action);
+    case Kind::kConfirmDelete:
+      return confirm(action);
+  }
+}
+
+}  // namespace gantry::nodeagent

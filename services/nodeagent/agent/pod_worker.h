@@ -1,0 +1,109 @@
+// One pod on this node: asks decide() after each change and carries out what it says. All judgement is in pod/; here is
+// only the doing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "libs/model/object.h"
+#include "services/nodeagent/agent/executor.h"
+#include "services/nodeagent/agent/prober.h"
+#include "services/nodeagent/agent/reference_store.h"
+#include "services/nodeagent/agent/status_manager.h"
+#include "services/nodeagent/pod/pod_machine.h"
+#include "services/nodeagent/render/configs.h"
+
+namespace gantry::nodeagent {
+
+/// What the workers of an agent share; outlives them.
+struct WorkerContext {
+  Loop& loop;
+  Runtime& runtime;
+  bus::Commands& commands;
+  Executor& executor;
+  ProbeTransport& probes;
+  StatusManager& statuses;
+  ReferenceStore& references;
+  NodeContext& node;
+  /// An Event about a pod. `container`: adds its field path.
+  std::function<void(const model::Object& pod, bool warning, const std::string& reason, const std::string& message)>
+      record;
+  /// Nothing is left of this pod: drop its worker.
+  std::function<void(const std::string& uid)> finished;
+  bool disk = true;  // false: hollow, nothing is written
+};
+
+/// Loop's thread only.
+class PodWorker {
+ public:
+  PodWorker(WorkerContext& context, std::string uid, RuntimePod observed);
+  ~PodWorker();
+
+  /// The pod as the API has it now.
+  void set_pod(model::Object pod);
+  /// It is gone from the API.
+  void set_gone();
+  /// Something about it changed in the runtime.
+  void observe();
+  /// A ConfigMap or Secret that it refers to changed.
+  void reference_changed(const std::string& resource, const std::string& ns, const std::string& name);
+
+  const std::string& uid() const { return uid_; }
+  const model::Object& pod() const { return pod_; }
+  const RuntimePod& observed() const { return observed_; }
+  const PodStatusValue& status() const { return memory_.last; }
+  bool refers_to(const std::string& resource, const std::string& name) const;
+
+ private:
+  friend class Launch;
+  void wake();
+  void decide();
+  void act(const Action& action);
+  /// The action's outcome is in; it counts as under way until the runtime has been looked at again.
+  void complete(const std::string& key);
+  void on_observed(Result<RuntimePod> result, std::set<std::string> covered);
+  void collect_messages();
+
+  void prepare(const Action& action);
+  void run_sandbox(const Action& action);
+  void stop_sandbox(const Action& action);
+  void remove_sandbox(const Action& action);
+  void launch(const Action& action);
+  void start(const Action& action);
+  void stop_container(const Action& action);
+  void remove_container(const Action& action);
+  void cleanup(const Action& action);
+  void confirm(const Action& action);
+
+  const core::Pod* spec() const { return pod_ ? pod_.as<core::Pod>() : nullptr; }
+  const core::Container* find_container(std::string_view name) const;
+  void record(bool warning, const std::string& reason, const std::string& message);
+  FindReference find_reference() const;
+  std::string log() const;
+  /// Wraps a callback so that it does nothing once this worker is gone.
+  template <typename F>
+  auto guard(F f) {
+    return [weak = std::weak_ptr<bool>(alive_), f = std::move(f)](auto&&... args) mutable {
+      if (!weak.expired()) f(std::forward<decltype(args)>(args)...);
+    };
+  }
+  void failed(std::optional<Failure>& failure, const char* reason, const Error& error);
+
+  WorkerContext& context_;
+  std::string uid_;
+  model::Object pod_;
+  bool desired_ = false, finished_ = false;
+  RuntimePod observed_;
+  PodMemory memory_;
+  Prober prober_;
+  std::vector<VolumePlan> volumes_;
+  std::set<std::string> completed_;  // actions done but not yet covered by an observation
+  bool observing_ = false, observe_again_ = false, woken_ = false;
+  Timer requeue_, reobserve_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gantry::nodeagent
