@@ -20,9 +20,9 @@ class TaskEvents::Stream final : public grpc::ClientReadReactor<Envelope> {
         alive_(owner->alive_),
         shared_(owner->calls_.shared()),
         loop_(owner->calls_.loop()) {
-    request_.add_filters("namespace==k8s.io,topic==/tasks/exit");
-    request_.add_filters("namespace==k8s.io,topic==/tasks/oom");
-    request_.add_filters(fmt::format("namespace==k8s.io,topic=={}", kProbeTopic));
+    for (const char* topic : {"/tasks/exit", "/tasks/oom", kProbeTopic}) {
+      request_.add_filters(fmt::format("namespace==k8s.io,topic==\"{}\"", topic));
+    }
     owner->calls_.prepare(context_, Duration::zero());
     owner->stub_->async()->Subscribe(&context_, &request_, this);
     StartRead(&envelope_);
@@ -76,7 +76,9 @@ void TaskEvents::probe() {
   request.set_topic(kProbeTopic);
   request.mutable_event()->set_type_url("gantry/probe");
   request.mutable_event()->set_value(token_);
-  calls_.call(stub_->async(), &Events::Stub::async::Publish, std::move(request), std::chrono::seconds(5), [](auto) {});
+  calls_.call(stub_->async(), &Events::Stub::async::Publish, std::move(request), std::chrono::seconds(5), [](auto r) {
+    if (!r.ok()) LOG(WARNING) << "containerd event probe: " << r.error().message;
+  });
   timer_ = calls_.loop().after(kProbePeriod, [this] { probe(); });
 }
 
