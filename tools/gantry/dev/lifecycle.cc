@@ -103,9 +103,9 @@ Status await_ready(const Paths& paths, const Cluster& cluster, int timeout_secon
 
 }  // namespace
 
-Status up(const Paths& paths, UpOptions options) {
+Status up(const Paths& paths, const UpOptions& options) {
   if (::geteuid() != 0) return Error{.code = Code::kForbidden, .message = "nodes need root: run with sudo"};
-  auto& cluster = options.cluster;
+  const auto& cluster = options.cluster;
   if (auto ok = check_programs(cluster); !ok) return ok;
   if (auto ok = check_owner(paths); !ok) return ok;
   if (auto old = load_cluster(paths); old && old->nodes > cluster.nodes && control(paths, {{"do", "status"}})) {
@@ -185,7 +185,7 @@ Status supervise(const Paths& paths) {
       if (!now) return plain(now.error());
       auto fresh = components(paths, *now);
       if (!fresh) return plain(fresh.error());
-      return answer({{"restarted", supervisor.refresh(std::move(*fresh))}});
+      return answer({{"restarted", supervisor.refresh(*fresh)}});
     }
     if (what == "down") {
       return supervisor.shutdown([&loop, answer] {

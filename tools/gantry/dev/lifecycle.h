@@ -12,7 +12,7 @@ struct UpOptions {
 };
 /// Makes what is missing, starts the supervisor if none runs, waits until every component is ready and the images are
 /// in. Prints progress. On a cluster that is up and unchanged it changes nothing.
-Status up(const Paths& paths, UpOptions options);
+Status up(const Paths& paths, const UpOptions& options);
 
 /// Stops everything and checks that nothing is left; with `purge`, forgets the state too.
 Status down(const Paths& paths, bool purge);

@@ -267,9 +267,9 @@ Status Supervisor::restart(const std::string& name) {
   return Done{};
 }
 
-std::vector<std::string> Supervisor::refresh(std::vector<Component> components) {
+std::vector<std::string> Supervisor::refresh(const std::vector<Component>& components) {
   std::vector<std::string> out;
-  for (auto& component : components) {
+  for (const auto& component : components) {
     Child* child = find(component.name);
     if (child == nullptr) {
       children_.push_back(std::make_unique<Child>());

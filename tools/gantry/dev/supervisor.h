@@ -38,7 +38,7 @@ class Supervisor {
   Status resume(const std::string& name);  // after stop()
   Status restart(const std::string& name);
   /// Restarts what runs from another binary or configuration than there is now; their names.
-  std::vector<std::string> refresh(std::vector<Component> components);
+  std::vector<std::string> refresh(const std::vector<Component>& components);
 
  private:
   enum class State { kWaiting, kStarting, kReady, kUnready, kPausing, kStopping, kStopped };
