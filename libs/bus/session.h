@@ -1,4 +1,5 @@
-// Byte streams over the bus (logs, exec, attach, port-forward) with credits: a sender never has more on the way than the receiver has granted.
+// Byte streams over the bus (logs, exec, attach, port-forward) with credits: a sender never has more on the way than
+// the receiver has granted.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,8 @@ struct SessionEnd {
   std::string error;  // empty: a clean end
 };
 
-/// One side of a session. Loop's thread only. Destroying it closes the session ("gone").
+/// One side of a session. Loop's thread only. Destroying it closes the session ("gone"), also from within a callback;
+/// no callback comes after. The bus and the loop outlive it.
 class Session {
  public:
   virtual ~Session() = default;
@@ -26,11 +28,13 @@ class Session {
     std::function<void(const SessionEnd&)> closed;  // once; nothing after it
     std::function<void()> writable;                 // credit came back after write() had returned false
   };
-  /// Queues data; returns false when the sender should wait for writable(). Frames are cut to 64 KiB. What is queued beyond the credit is bounded: more than 4 MiB closes the session.
+  /// Queues data; returns false when the sender should wait for writable(). Frames are cut to 64 KiB. What is queued
+  /// beyond the credit is bounded: more than 4 MiB closes the session.
   virtual bool write(node::Channel channel, std::string_view data) = 0;
   virtual void end(node::Channel channel) = 0;
   virtual void consume(size_t bytes) = 0;
-  /// Sends what is queued first, then the close.
+  /// Sends what is queued first, then the close; `closed` is called when that is done. Destroying the session earlier
+  /// drops what is queued.
   virtual void close(SessionEnd end) = 0;
   /// Bytes queued that wait for credit.
   virtual size_t queued() const = 0;
@@ -47,16 +51,18 @@ struct SessionRequest {
   uint16_t port = 0;
 };
 
-/// apigw's side: asks the node, answers with an open session or the node's error (kUnavailable when the agent does not answer). A peer that sends nothing for 30 s
-/// while pinged each 10 s is gone: closed with an error.
-void open_session(Loop& loop, Bus& bus, const std::string& node, const SessionRequest& request, Session::Callbacks callbacks,
-                  std::function<void(Result<std::unique_ptr<Session>>)> done);
+/// apigw's side: asks the node, answers with an open session or the node's error (kUnavailable when the agent does not
+/// answer). A peer that sends nothing for 30 s while pinged each 10 s is gone: closed with an error.
+void open_session(Loop& loop, Bus& bus, const std::string& node, const SessionRequest& request,
+                  Session::Callbacks callbacks, std::function<void(Result<std::unique_ptr<Session>>)> done);
 
-/// The node's side: called for each request; either accept (returns callbacks and keeps the session it is given) or refuse.
+/// The node's side: called for each request; either accept (returns callbacks and keeps the session it is given) or
+/// refuse.
 class SessionAcceptor {
  public:
   virtual ~SessionAcceptor() = default;
-  /// Called once per request. `accept(callbacks)` opens the session and returns it; `refuse(error)` declines. Exactly one of them, now or later.
+  /// Called once per request. `accept(callbacks)` opens the session and returns it; `refuse(error)` declines. Exactly
+  /// one of them, now or later.
   struct Offer {
     SessionRequest request;
     std::function<std::unique_ptr<Session>(Session::Callbacks)> accept;

@@ -1,16 +1,16 @@
 #include "libs/projection/cache.h"
 
-#include <glog/logging.h>
-
 namespace gantry::projection {
 namespace {
 
 std::string key_of(std::string_view ns, std::string_view name) {
   std::string key;
-  key.reserve(ns.size() + 1 + name.size());
+  key.reserve(ns.size() + name.size() + 1);
   key.append(ns).append("/").append(name);
   return key;
 }
+
+std::string key_of(const model::Object& object) { return key_of(object.ns(), object.name()); }
 
 }  // namespace
 
@@ -24,7 +24,7 @@ void Cache::for_each(const std::function<void(const model::Object&)>& visit) con
 }
 
 void Cache::for_each_in(std::string_view ns, const std::function<void(const model::Object&)>& visit) const {
-  std::string prefix = key_of(ns, "");
+  auto prefix = key_of(ns, "");
   for (auto it = objects_.lower_bound(prefix); it != objects_.end() && it->first.starts_with(prefix); ++it)
     visit(it->second);
 }
@@ -36,83 +36,89 @@ void Cache::add_index(std::string name, Indexer indexer) {
 
 void Cache::for_each_by(std::string_view name, std::string_view value,
                         const std::function<void(const model::Object&)>& visit) const {
-  for (const auto& index : indexes_) {
-    if (index.name != name) continue;
-    auto it = index.keys.find(std::string(value));
-    if (it == index.keys.end()) return;
-    for (const auto& key : it->second) visit(objects_.find(key)->second);
-    return;
-  }
-  LOG(FATAL) << kind_->resource << " has no index " << name;
+  auto index = std::find_if(indexes_.begin(), indexes_.end(), [&](const auto& i) { return i.name == name; });
+  CHECK(index != indexes_.end()) << "no index " << name;
+  auto keys = index->keys.find(std::string(value));
+  if (keys == index->keys.end()) return;
+  for (const auto& key : keys->second) visit(objects_.find(key)->second);
 }
 
-void Cache::on_synced(std::function<void()> callback) { synced_callbacks_.push_back(std::move(callback)); }
+void Cache::on_synced(std::function<void()> callback) {
+  if (synced_) return callback();
+  synced_callbacks_.push_back(std::move(callback));
+}
 
 void Cache::index(const model::Object& object, const std::string& key, bool add) {
   std::vector<std::string> values;
   for (auto& index : indexes_) {
     values.clear();
     index.indexer(object, values);
-    for (const auto& value : values) {
+    for (auto& value : values) {
       if (add) {
         index.keys[value].insert(key);
-        continue;
+      } else if (auto it = index.keys.find(value); it != index.keys.end()) {
+        it->second.erase(key);
+        if (it->second.empty()) index.keys.erase(it);
       }
-      auto it = index.keys.find(value);
-      if (it == index.keys.end()) continue;
-      it->second.erase(key);
-      if (it->second.empty()) index.keys.erase(it);
     }
   }
 }
 
-void Cache::put(model::Object object, uint64_t revision) {
-  std::string key = key_of(object.ns(), object.name());
-  Change change;
-  change.after = object;
-  auto [it, fresh] = objects_.try_emplace(key, object);
-  if (!fresh) {
-    change.before = std::exchange(it->second, std::move(object));
-    index(change.before, key, false);
+void Cache::tell(const Change& change) {
+  for (size_t i = 0; i < callbacks_.size(); ++i) callbacks_[i](change);
+}
+
+void Cache::reset(uint64_t revision, std::vector<model::Object> objects) {
+  revision_ = revision;
+  std::map<std::string, model::Object, std::less<>> fresh;
+  for (auto& object : objects) {
+    auto key = key_of(object);
+    fresh.insert_or_assign(std::move(key), std::move(object));
   }
-  index(change.after, key, true);
+  std::vector<Change> changes;
+  for (auto it = objects_.begin(); it != objects_.end();) {
+    if (fresh.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    index(it->second, it->first, false);
+    changes.push_back({std::move(it->second), {}});
+    it = objects_.erase(it);
+  }
+  for (auto& [key, object] : fresh) {
+    auto& place = objects_[key];
+    if (place && place.revision() == object.revision() && place.bytes() == object.bytes()) continue;
+    if (place) index(place, key, false);
+    changes.push_back({std::exchange(place, object), object});
+    index(place, key, true);
+  }
+  for (const auto& change : changes) tell(change);
+}
+
+void Cache::put(model::Object object, uint64_t revision) {
+  object = object.at(revision);
   revision_ = std::max(revision_, revision);
-  for (const auto& callback : callbacks_) callback(change);
+  auto key = key_of(object);
+  auto& place = objects_[key];
+  if (place) index(place, key, false);
+  Change change{std::exchange(place, object), object};
+  index(place, key, true);
+  tell(change);
 }
 
 void Cache::remove(std::string_view ns, std::string_view name, uint64_t revision) {
   revision_ = std::max(revision_, revision);
   auto it = objects_.find(key_of(ns, name));
   if (it == objects_.end()) return;
-  Change change;
-  change.before = std::move(it->second);
-  index(change.before, it->first, false);
+  index(it->second, it->first, false);
+  Change change{std::move(it->second), {}};
   objects_.erase(it);
-  for (const auto& callback : callbacks_) callback(change);
-}
-
-void Cache::reset(uint64_t revision, std::vector<model::Object> objects) {
-  std::map<std::string, model::Object> incoming;
-  for (auto& object : objects) {
-    auto key = key_of(object.ns(), object.name());
-    incoming[std::move(key)] = std::move(object);
-  }
-  std::vector<model::Object> gone;
-  for (const auto& [key, object] : objects_) {
-    if (!incoming.contains(key)) gone.push_back(object);
-  }
-  for (const auto& object : gone) remove(object.ns(), object.name(), 0);
-  for (auto& [key, object] : incoming) {
-    auto it = objects_.find(key);
-    bool same = it != objects_.end() && it->second.revision() == object.revision() && object.revision() != 0;
-    if (!same) put(std::move(object), 0);
-  }
-  revision_ = revision;  // also downwards: a snapshot is the truth, whatever was believed before
+  tell(change);
 }
 
 void Cache::mark_synced() {
   if (std::exchange(synced_, true)) return;
-  for (const auto& callback : synced_callbacks_) callback();
+  for (auto& callback : std::exchange(synced_callbacks_, {})) callback();
 }
 
 }  // namespace gantry::projection

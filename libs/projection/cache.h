@@ -50,12 +50,14 @@ class Cache {
 
   /// Called after each change is in. Subscribers stay for the cache's life.
   void on_change(std::function<void(const Change&)> callback) { callbacks_.push_back(std::move(callback)); }
+  /// Called once, when the cache is first complete; at once if it is already.
   void on_synced(std::function<void()> callback);
 
   // The feeding side.
   void reset(uint64_t revision, std::vector<model::Object> objects);  // tells the differences as changes
   void put(model::Object object, uint64_t revision);
   void remove(std::string_view ns, std::string_view name, uint64_t revision);
+  void cover(uint64_t revision) { revision_ = std::max(revision_, revision); }  // nothing in it changed
   void mark_synced();
 
  private:
@@ -66,6 +68,7 @@ class Cache {
         keys;  // value -> keys of objects, ordered: same view, same decisions
   };
   void index(const model::Object& object, const std::string& key, bool add);
+  void tell(const Change& change);
   const model::Kind* kind_;
   uint64_t revision_ = 0;
   bool synced_ = false;

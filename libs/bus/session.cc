@@ -1,0 +1,189 @@
+#include "libs/bus/session.h"
+
+#include "libs/base/ids.h"
+#include "libs/bus/session_core.h"
+
+namespace gantry::bus {
+namespace {
+
+constexpr Duration kOpenTimeout = std::chrono::seconds(10);
+constexpr size_t kRememberedIds = 1000;  // so that a doubled request does not open twice
+
+class Handle final : public Session {
+ public:
+  explicit Handle(std::shared_ptr<SessionCore> core) : core_(std::move(core)) {}
+  ~Handle() override { core_->abandon(); }
+  bool write(node::Channel channel, std::string_view data) override { return core_->write(channel, data); }
+  void end(node::Channel channel) override { core_->end(channel); }
+  void consume(size_t bytes) override { core_->consume(bytes); }
+  void close(SessionEnd end) override { core_->close(std::move(end)); }
+  size_t queued() const override { return core_->queued(); }
+
+ private:
+  std::shared_ptr<SessionCore> core_;
+};
+
+std::string str(const flatbuffers::String* s) { return s == nullptr ? std::string() : s->str(); }
+
+std::string encode_open(const std::string& id, const SessionRequest& r) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector<flatbuffers::Offset<flatbuffers::String>> words;
+  for (const auto& word : r.command) words.push_back(b.CreateString(word));
+  auto command = b.CreateVector(words);
+  auto id_text = b.CreateString(id), ns = b.CreateString(r.ns), pod = b.CreateString(r.pod),
+       uid = b.CreateString(r.uid), container = b.CreateString(r.container);
+  node::LogOptionsBuilder l(b);
+  l.add_follow(r.follow);
+  l.add_previous(r.previous);
+  l.add_timestamps(r.timestamps);
+  if (r.tail_lines) l.add_tail_lines(*r.tail_lines);
+  if (r.since_seconds) l.add_since_seconds(*r.since_seconds);
+  if (r.since_time) l.add_since_time(*r.since_time);
+  if (r.limit_bytes) l.add_limit_bytes(*r.limit_bytes);
+  auto logs = l.Finish();
+  node::SessionOpenBuilder o(b);
+  o.add_id(id_text);
+  o.add_kind(r.kind);
+  o.add_namespace_(ns);
+  o.add_pod(pod);
+  o.add_uid(uid);
+  o.add_container(container);
+  o.add_command(command);
+  o.add_stdin(r.in);
+  o.add_stdout(r.out);
+  o.add_stderr(r.err);
+  o.add_tty(r.tty);
+  o.add_logs(logs);
+  o.add_port(r.port);
+  o.add_credit(kSessionWindow);
+  b.Finish(o.Finish());
+  return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+SessionRequest decode_open(const node::SessionOpen& o) {
+  SessionRequest r;
+  r.kind = o.kind();
+  r.ns = str(o.namespace_());
+  r.pod = str(o.pod());
+  r.uid = str(o.uid());
+  r.container = str(o.container());
+  if (o.command() != nullptr) {
+    for (const auto* word : *o.command()) r.command.push_back(word->str());
+  }
+  r.in = o.stdin();
+  r.out = o.stdout();
+  r.err = o.stderr();
+  r.tty = o.tty();
+  if (const auto* l = o.logs()) {
+    auto optional = [](const auto& value) { return value ? std::optional<int64_t>(*value) : std::nullopt; };
+    r.follow = l->follow();
+    r.previous = l->previous();
+    r.timestamps = l->timestamps();
+    r.tail_lines = optional(l->tail_lines());
+    r.since_seconds = optional(l->since_seconds());
+    r.since_time = optional(l->since_time());
+    r.limit_bytes = optional(l->limit_bytes());
+  }
+  r.port = o.port();
+  return r;
+}
+
+std::string encode_accepted(const Error* error) {
+  flatbuffers::FlatBufferBuilder b;
+  flatbuffers::Offset<flatbuffers::String> text;
+  if (error != nullptr) text = b.CreateString(error->message);
+  b.Finish(
+      node::CreateSessionAccepted(b, error != nullptr ? static_cast<uint8_t>(error->code) : 0, text, kSessionWindow));
+  return {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()};
+}
+
+/// The credit that the node grants, or its error.
+Result<size_t> decode_accepted(std::string_view bytes) {
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (!verifier.VerifyBuffer<node::SessionAccepted>(nullptr))
+    return Error{Code::kInternal, "the node's answer is malformed"};
+  const auto& accepted = *flatbuffers::GetRoot<node::SessionAccepted>(bytes.data());
+  if (accepted.error_code() == 0) return size_t{accepted.credit()};
+  auto code = static_cast<Code>(accepted.error_code());
+  return Error{code <= Code::kTooLargeRevision ? code : Code::kInternal, str(accepted.error())};
+}
+
+class Acceptor final : public Subscription {
+ public:
+  Acceptor(Loop& loop, Bus& bus, std::string node, std::function<void(SessionAcceptor::Offer)> handler)
+      : loop_(loop), bus_(bus), node_(std::move(node)), handler_(std::move(handler)) {
+    subscription_ = bus_.subscribe(fmt::format("gantry.node.{}.down.session", encode_token(node_)), "",
+                                   [this](const Message& m) { received(m); });
+  }
+  uint64_t dropped() const override { return subscription_->dropped(); }
+
+ private:
+  void received(const Message& message) {
+    flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(message.data.data()), message.data.size());
+    if (message.reply.empty() || !verifier.VerifyBuffer<node::SessionOpen>(nullptr)) {
+      LOG_EVERY_N(WARNING, 100) << "node=" << node_ << " got a malformed session request";
+      return;
+    }
+    const auto& open = *flatbuffers::GetRoot<node::SessionOpen>(message.data.data());
+    auto id = str(open.id());
+    if (id.empty() || !ids_.insert(id).second) return;
+    order_.push_back(id);
+    if (order_.size() > kRememberedIds) {
+      ids_.erase(order_.front());
+      order_.pop_front();
+    }
+    SessionAcceptor::Offer offer;
+    offer.request = decode_open(open);
+    offer.accept = [&loop = loop_, &bus = bus_, node = node_, id, reply = std::string(message.reply),
+                    credit = open.credit()](Session::Callbacks callbacks) -> std::unique_ptr<Session> {
+      auto core = std::make_shared<SessionCore>(loop, bus, session_subject(node, id, "out"));
+      core->listen(session_subject(node, id, "in"));
+      core->start(std::move(callbacks), credit);
+      (void)bus.publish(reply, encode_accepted(nullptr));
+      return std::make_unique<Handle>(std::move(core));
+    };
+    offer.refuse = [&bus = bus_, reply = std::string(message.reply)](Error error) {
+      (void)bus.publish(reply, encode_accepted(&error));
+    };
+    handler_(std::move(offer));
+  }
+
+  Loop& loop_;
+  Bus& bus_;
+  std::string node_;
+  std::function<void(SessionAcceptor::Offer)> handler_;
+  std::unordered_set<std::string> ids_;
+  std::deque<std::string> order_;
+  std::unique_ptr<Subscription> subscription_;
+};
+
+}  // namespace
+
+void open_session(Loop& loop, Bus& bus, const std::string& node, const SessionRequest& request,
+                  Session::Callbacks callbacks, std::function<void(Result<std::unique_ptr<Session>>)> done) {
+  auto id = new_uid();
+  auto core = std::make_shared<SessionCore>(loop, bus, session_subject(node, id, "in"));
+  core->listen(session_subject(node, id, "out"));
+  bus.request(fmt::format("gantry.node.{}.down.session", encode_token(node)), encode_open(id, request), kOpenTimeout,
+              [core, node, callbacks = std::move(callbacks), done = std::move(done)](Result<std::string> reply) {
+                if (!reply) {
+                  core->disown();  // it may have opened although we did not hear of it
+                  return done(Error{Code::kUnavailable,
+                                    fmt::format("node {} does not answer: {}", node, reply.error().message)});
+                }
+                auto credit = decode_accepted(*reply);
+                if (!credit) {
+                  core->abandon();
+                  return done(credit.error());
+                }
+                core->start(callbacks, *credit);
+                done(std::unique_ptr<Session>(std::make_unique<Handle>(core)));
+              });
+}
+
+std::unique_ptr<Subscription> accept_sessions(Loop& loop, Bus& bus, const std::string& node,
+                                              std::function<void(SessionAcceptor::Offer)> handler) {
+  return std::make_unique<Acceptor>(loop, bus, node, std::move(handler));
+}
+
+}  // namespace gantry::bus
