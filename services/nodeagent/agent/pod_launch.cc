@@ -67,7 +67,16 @@ class Launch : public std::enable_shared_from_this<Launch> {
         }));
   }
 
+  // What was missing when the pod was prepared may be there by now.
   void create() {
+    w_.context_.references.ensure(std::string(w_.pod_.ns()), references(*w_.spec()->spec()),
+                                  step<Done>([this](Status s) {
+                                    if (!s.ok()) return fail("CreateContainerConfigError", s.error());
+                                    configure();
+                                  }));
+  }
+
+  void configure() {
     // The pod may have a newer revision by now: its pointers are taken anew after each wait.
     container_ = w_.find_container(action_.container);
     if (container_ == nullptr) return w_.complete(action_.key);

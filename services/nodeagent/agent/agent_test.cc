@@ -1,0 +1,236 @@
+// The agent's whole loop on a manual clock, with a fake runtime and a fake gateway.
+#include "services/nodeagent/agent/agent.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "libs/base/testing/manual_loop.h"
+#include "services/nodeagent/agent/testing/fake_api.h"
+#include "services/nodeagent/runtime/testing/fake_runtime.h"
+
+namespace gantry::nodeagent {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class AgentTest : public ::testing::Test {
+ protected:
+  void SetUp() override { start(); }
+
+  void start() {
+    agent_.reset();
+    sequence_ = std::make_unique<Sequence>(++epoch_);
+    AgentOptions options;
+    options.node.node = "n1";
+    options.node.host_ips = {"10.0.0.1"};
+    options.node.paths.root = "/nowhere";
+    options.node.service_host = "10.96.0.1";
+    options.node.service_port = "443";
+    options.node.cluster_dns = "10.96.0.10";
+    options.disk = false;
+    options.dependencies = false;
+    agent_ = std::make_unique<Agent>(loop_, api_, runtime_, executor_, probes_, api_.pods, *sequence_, options);
+    agent_->on_record([this](const model::Object& pod, bool, const std::string& reason, const std::string& message) {
+      events_.push_back(reason + ": " + message);
+    });
+    agent_->start(nullptr);
+    loop_.drain();
+  }
+  void put(const std::string& name, const std::string& spec, const std::string& uid = "") {
+    api_.put("pods", fmt::format(R"({{"metadata":{{"name":"{0}","namespace":"default","uid":"{1}"}},"spec":{2}}})",
+                                 name, uid.empty() ? name : uid, spec));
+    loop_.drain();
+  }
+  std::string status(const std::string& name) { return api_.status_json("default", name); }
+  bool until(const std::function<bool()>& condition, Duration limit = minutes(10)) {
+    return loop_.run_until(condition, limit);
+  }
+  bool gone(const std::string& name) {
+    return api_.pod("default", name) == nullptr && runtime_.pod(name) == nullptr && agent_->size() == 0;
+  }
+
+  testing::ManualLoop loop_;
+  testing::FakeRuntime runtime_{loop_};
+  testing::FakeApi api_{loop_};
+  testing::FakeProbes probes_{loop_};
+  InlineExecutor executor_{loop_};
+  uint64_t epoch_ = 0;
+  std::unique_ptr<Sequence> sequence_;
+  std::unique_ptr<Agent> agent_;
+  std::vector<std::string> events_;
+};
+
+constexpr char kWeb[] = R"({"containers":[{"name":"web","image":"demo:1"}]})";
+
+TEST_F(AgentTest, RunsAPodAndReportsIt) {
+  put("web", kWeb);
+  EXPECT_EQ(api_.phase("default", "web"), "Running");
+  EXPECT_TRUE(api_.ready("default", "web"));
+  EXPECT_THAT(status("web"), HasSubstr(R"("podIP":"192.0.2.1")"));
+  EXPECT_THAT(events_, Contains("Started: Started container web"));
+  EXPECT_EQ(runtime_.last_sandbox.dns_servers, std::vector<std::string>{"10.96.0.10"});
+}
+
+TEST_F(AgentTest, ADeletedPodLeavesNothing) {
+  put("web", kWeb);
+  api_.delete_pod("default", "web", 5);
+  EXPECT_TRUE(until([&] { return gone("web"); }));
+  EXPECT_THAT(runtime_.calls, Contains("stop_container web 5s"));
+}
+
+TEST_F(AgentTest, APodRemovedByForceIsStillStopped) {
+  put("web", kWeb);
+  api_.remove_pod("default", "web");
+  EXPECT_TRUE(until([&] { return gone("web"); }));
+}
+
+TEST_F(AgentTest, ASecondPodOfTheSameNameRunsBesideTheEndOfTheFirst) {
+  put("web", kWeb, "first");
+  runtime_.ignore_terminate(true);
+  api_.remove_pod("default", "web");
+  loop_.drain();
+  put("web", kWeb, "second");
+  EXPECT_EQ(agent_->size(), 2u);
+  EXPECT_EQ(agent_->find("default", "web")->uid(), "second");
+  EXPECT_TRUE(until([&] { return runtime_.pod("first") == nullptr; }));
+  EXPECT_NE(runtime_.newest("second", "web"), nullptr);
+  EXPECT_EQ(agent_->size(), 1u);
+}
+
+TEST_F(AgentTest, ARestartedAgentAdopts) {
+  put("web", kWeb);
+  auto id = runtime_.newest("web", "web")->id;
+  runtime_.calls.clear();
+  start();
+  loop_.advance(minutes(5));
+  EXPECT_THAT(runtime_.calls, IsEmpty()) << "nothing was started or stopped";
+  EXPECT_EQ(runtime_.newest("web", "web")->id, id);
+  EXPECT_TRUE(api_.ready("default", "web"));
+}
+
+TEST_F(AgentTest, WhatHappenedWhileTheAgentWasAwayIsReported) {
+  put("web", kWeb);
+  put("old", kWeb);
+  agent_.reset();
+  runtime_.exit("web", "web", 3);
+  api_.remove_pod("default", "old");
+  start();
+  EXPECT_TRUE(until([&] { return runtime_.pod("old") == nullptr; })) << "an orphan goes";
+  EXPECT_TRUE(until([&] { return status("web").find(R"("restartCount":1)") != std::string::npos; }));
+  EXPECT_THAT(status("web"), HasSubstr(R"("exitCode":3)"));
+}
+
+TEST_F(AgentTest, NothingIsDecidedWhileTheRuntimeIsAway) {
+  put("web", kWeb);
+  runtime_.calls.clear();
+  runtime_.disconnect();
+  for (int i = 0; i < 3; ++i) runtime_.fail_next("observe", {Code::kUnavailable, "away"});
+  runtime_.exit("web", "web", 1);
+  loop_.drain();
+  EXPECT_THAT(runtime_.calls, IsEmpty());
+  EXPECT_TRUE(until([&] { return runtime_.newest("web", "web")->attempt == 1; }));
+}
+
+TEST_F(AgentTest, NoContainerIsMadeTwice) {
+  // Every change of the pod while its launch is under way wakes the worker.
+  api_.put(
+      "pods",
+      R"({"metadata":{"name":"web","namespace":"default","uid":"web"},"spec":{"containers":[{"name":"web","image":"demo:1"}]}})");
+  for (int i = 0; i < 20; ++i) {
+    api_.put("pods",
+             fmt::format(
+                 R"({{"metadata":{{"name":"web","namespace":"default","uid":"web","labels":{{"i":"{}"}}}},"spec":{}}})",
+                 i, kWeb));
+    runtime_.reconnect();
+  }
+  loop_.drain();
+  EXPECT_EQ(std::count(runtime_.calls.begin(), runtime_.calls.end(), "create_container web/0"), 1);
+  EXPECT_EQ(std::count(runtime_.calls.begin(), runtime_.calls.end(), "run_sandbox web/0"), 1);
+}
+
+TEST_F(AgentTest, MissingConfigMapWaitsUntilItIsThere) {
+  put("web",
+      R"({"containers":[{"name":"web","image":"demo:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"cfg","key":"a"}}}]}]})");
+  EXPECT_THAT(status("web"),
+              HasSubstr(R"("reason":"CreateContainerConfigError","message":"configmap \"cfg\" not found")"));
+  api_.put("configmaps", R"({"metadata":{"name":"cfg","namespace":"default"},"data":{"a":"1"}})");
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, minutes(1)));
+  EXPECT_THAT(runtime_.last_configs["web"].env, Contains(std::pair<std::string, std::string>("A", "1")));
+}
+
+TEST_F(AgentTest, ImagesArePulledOrTheirAbsenceIsTold) {
+  runtime_.only_images({});
+  runtime_.fail_next("pull_image", {Code::kInternal, "no such host"});
+  put("web", kWeb);
+  EXPECT_THAT(status("web"), HasSubstr(R"("reason":"ErrImagePull","message":"no such host")"));
+  EXPECT_TRUE(until([&] { return status("web").find("ImagePullBackOff") != std::string::npos; }, seconds(5)));
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, minutes(1)));
+  put("never", R"({"containers":[{"name":"web","image":"demo:9","imagePullPolicy":"Never"}]})");
+  EXPECT_THAT(status("never"), HasSubstr("ErrImageNeverPull"));
+}
+
+TEST_F(AgentTest, ReadinessFollowsTheProbeAndLivenessRestarts) {
+  probes_.healthy = false;
+  put("web",
+      R"({"terminationGracePeriodSeconds":3,"containers":[{"name":"web","image":"demo:1","ports":[{"name":"http","containerPort":8080}],
+      "readinessProbe":{"httpGet":{"path":"/ready","port":"http"},"periodSeconds":2},
+      "livenessProbe":{"tcpSocket":{"port":8080},"periodSeconds":10,"failureThreshold":3}}]})");
+  loop_.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(api_.phase("default", "web"), "Running");
+  EXPECT_FALSE(api_.ready("default", "web"));
+  EXPECT_THAT(probes_.asked, Contains("http://192.0.2.1:8080/ready"));
+  probes_.healthy = true;
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, seconds(3)));
+  probes_.healthy = false;
+  EXPECT_TRUE(until([&] { return runtime_.newest("web", "web")->attempt == 1; }, minutes(1)));
+  EXPECT_THAT(runtime_.calls, Contains("stop_container web 3s"));
+  EXPECT_THAT(events_, Contains("Killing: Container web failed liveness probe, will be restarted"));
+}
+
+TEST_F(AgentTest, StatusIsRepeatedUntilAcknowledgedAndNeverGoesBack) {
+  api_.fail_next(bus::Verb::Update, "pods", {Code::kUnknownOutcome, "lost"});
+  api_.fail_next(bus::Verb::Update, "pods", {Code::kUnavailable, "away"});
+  put("web", kWeb);
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, minutes(1)));
+  EXPECT_EQ(agent_->statuses().counters().refused, 0u);
+  uint64_t last = 0;
+  for (const auto& c : api_.commands) {
+    if (c.verb != bus::Verb::Update) continue;
+    EXPECT_GT(c.sequence_number, last);
+    last = c.sequence_number;
+  }
+}
+
+TEST_F(AgentTest, ALostSandboxIsReplaced) {
+  put("web", kWeb);
+  runtime_.lose_sandbox("web");
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web") && runtime_.newest("web", "web")->attempt == 1; }));
+  EXPECT_EQ(runtime_.pod("web")->sandboxes.size(), 1u);
+  EXPECT_THAT(runtime_.calls, Contains("run_sandbox web/1"));
+}
+
+TEST_F(AgentTest, AFailedSandboxIsTriedAgain) {
+  runtime_.fail_next("run_sandbox", {Code::kInternal, "cni plugin not initialized"});
+  put("web", kWeb);
+  EXPECT_FALSE(api_.ready("default", "web"));
+  EXPECT_THAT(events_, Contains("FailedCreatePodSandBox: Failed to create pod sandbox: cni plugin not initialized"));
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, minutes(1)));
+}
+
+TEST_F(AgentTest, AJobsPodEndsAndStays) {
+  put("job", R"({"restartPolicy":"Never","containers":[{"name":"web","image":"demo:1"}]})");
+  runtime_.exit("job", "web", 0);
+  EXPECT_TRUE(until([&] { return api_.phase("default", "job") == "Succeeded"; }));
+  loop_.advance(minutes(5));
+  EXPECT_NE(runtime_.newest("job", "web"), nullptr) << "its logs can still be read";
+  EXPECT_FALSE(runtime_.pod("job")->sandboxes[0].ready);
+  api_.delete_pod("default", "job", 30);
+  EXPECT_TRUE(until([&] { return gone("job"); }));
+}
+
+}  // namespace
+}  // namespace gantry::nodeagent
