@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/gantry/client/client_commands.h"
 #include "tools/gantry/dev/dev_commands.h"
 
 int main(int argc, char** argv) {
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = 0;
   gantry::dev::add_dev_commands(app, exit_code);
+  gantry::client::add_client_commands(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }
