@@ -1,0 +1,301 @@
+#include "services/apigw/rest/rest.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "libs/base/testing/manual_loop.h"
+#include "libs/bus/testing/fake_bus.h"
+#include "libs/http/testing/fake_responder.h"
+#include "libs/state/testing/memory_store.h"
+
+namespace gantry::apigw {
+namespace {
+
+using nlohmann::json;
+using std::chrono::seconds;
+
+class RestTest : public ::testing::Test {
+ protected:
+  testing::ManualLoop loop_;
+  state::testing::MemoryStore store_{loop_};
+  testing::FakeNetwork network_{loop_};
+  std::unique_ptr<testing::FakeBus> bus_ = network_.connect("apigw");
+  ApiConfig config_{.advertise_address = "172.30.0.1:6443"};
+  std::unique_ptr<Api> api_ = make_api(loop_, store_, config_);
+  Rest rest_{loop_, *api_, *bus_, {"172.30.0.1:6443"}};
+
+  void SetUp() override {
+    ASSERT_TRUE(loop_.run_until([&] { return api_->ready(); }, seconds(10)));
+  }
+
+  std::shared_ptr<http::testing::FakeResponder> open(const std::string& method, const std::string& target,
+                                                     std::string body = "", http::Headers headers = {},
+                                                     const std::string& user = "kubernetes-admin",
+                                                     std::vector<std::string> groups = {"system:masters"}) {
+    http::Request request;
+    request.method = method;
+    request.target = target;
+    auto question = target.find('?');
+    request.raw_path = target.substr(0, question);
+    request.path = *http::percent_decode(request.raw_path);
+    if (question != std::string::npos) request.query = *http::Query::parse(target.substr(question + 1));
+    if (!body.empty() && !headers.has("Content-Type")) headers.add("Content-Type", "application/json");
+    request.headers = std::move(headers);
+    request.body = std::move(body);
+    if (!user.empty())
+      request.peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{user, std::move(groups), "", 0});
+    auto responder = std::make_shared<http::testing::FakeResponder>();
+    rest_.handle(std::move(request), responder);
+    loop_.drain();
+    return responder;
+  }
+  std::shared_ptr<http::testing::FakeResponder> call(const std::string& method, const std::string& target,
+                                                     std::string body = "", http::Headers headers = {}) {
+    auto r = open(method, target, std::move(body), std::move(headers));
+    loop_.run_until([&] { return r->status != 0; }, seconds(30));
+    return r;
+  }
+  json ok(const std::string& method, const std::string& target, const json& body = nullptr, int status = 200) {
+    auto r = call(method, target, body.is_null() ? "" : body.dump());
+    EXPECT_EQ(r->status, status) << method << " " << target << ": " << r->body;
+    return json::parse(r->body, nullptr, false);
+  }
+  static json config_map(const std::string& name, const std::string& value = "v") {
+    return {{"apiVersion", "v1"},
+            {"kind", "ConfigMap"},
+            {"metadata", {{"name", name}, {"labels", {{"app", value}}}}},
+            {"data", {{"k", value}}}};
+  }
+};
+
+constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
+
+TEST_F(RestTest, DiscoveryNamesEveryKind) {
+  auto root = ok("GET", "/api");
+  EXPECT_EQ(root["versions"][0], "v1");
+  auto groups = ok("GET", "/apis");
+  EXPECT_EQ(groups["groups"].size(), 3u) << groups.dump();
+  auto resources = ok("GET", "/api/v1");
+  std::set<std::string> names;
+  for (const auto& r : resources["resources"]) names.insert(r["name"]);
+  for (const char* name : {"pods", "pods/log", "pods/status", "services", "namespaces/finalize", "events"})
+    EXPECT_TRUE(names.contains(name)) << name;
+  auto aggregated =
+      call("GET", "/apis", "",
+           {{"Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"}});
+  EXPECT_EQ(aggregated->headers.get("Content-Type"),
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+  EXPECT_EQ(json::parse(aggregated->body)["kind"], "APIGroupDiscoveryList");
+  EXPECT_EQ(ok("GET", "/version")["minor"], "34");
+  auto openapi = ok("GET", "/openapi/v3/apis/apps/v1");
+  auto patch = openapi["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+  EXPECT_EQ(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
+}
+
+TEST_F(RestTest, AnObjectsLife) {
+  auto created = ok("POST", kMaps, config_map("a"), 201);
+  EXPECT_EQ(created["kind"], "ConfigMap");
+  std::string first = created["metadata"]["resourceVersion"];
+  auto got = ok("GET", std::string(kMaps) + "/a");
+  EXPECT_EQ(got, created);
+  got["data"]["k"] = "w";
+  auto updated = ok("PUT", std::string(kMaps) + "/a", got);
+  EXPECT_NE(updated["metadata"]["resourceVersion"], first);
+  auto stale = call("PUT", std::string(kMaps) + "/a", got.dump());
+  EXPECT_EQ(stale->status, 409);
+  EXPECT_EQ(json::parse(stale->body)["reason"], "Conflict");
+  EXPECT_NE(json::parse(stale->body)["message"].get<std::string>().find(
+                "the object has been modified; please apply your changes to the latest version and try again"),
+            std::string::npos);
+  auto patched = call("PATCH", std::string(kMaps) + "/a", R"({"data":{"k":null,"n":"1"}})",
+                      {{"Content-Type", "application/merge-patch+json"}});
+  EXPECT_EQ(json::parse(patched->body)["data"], (json{{"n", "1"}}));
+  auto deleted = ok("DELETE", std::string(kMaps) + "/a");
+  EXPECT_EQ(deleted["status"], "Success");
+  EXPECT_EQ(deleted["details"]["name"], "a");
+  auto gone = call("GET", std::string(kMaps) + "/a");
+  EXPECT_EQ(gone->status, 404);
+  EXPECT_EQ(json::parse(gone->body)["message"], "configmaps \"a\" not found");
+}
+
+TEST_F(RestTest, ErrorsThatAUserKnows) {
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/default/nonsense")->status, 404);
+  EXPECT_EQ(call("GET", "/apis/nope.io/v1/things")->status, 404);
+  auto malformed = call("POST", kMaps, "{not json");
+  EXPECT_EQ(malformed->status, 400);
+  auto media = call("POST", kMaps, "x", {{"Content-Type", "text/plain"}});
+  EXPECT_EQ(media->status, 415);
+  auto accept = call("GET", kMaps, "", {{"Accept", "application/xml"}});
+  EXPECT_EQ(accept->status, 406);
+  auto strict = call("POST", std::string(kMaps) + "?fieldValidation=Strict",
+                     R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"dta":{}})");
+  EXPECT_EQ(strict->status, 400);
+  EXPECT_NE(strict->body.find("unknown field"), std::string::npos) << strict->body;
+  auto warned = call("POST", std::string(kMaps) + "?fieldValidation=Warn",
+                     R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"dta":{}})");
+  EXPECT_EQ(warned->status, 201);
+  EXPECT_NE(warned->headers.get("Warning").find("unknown field"), std::string_view::npos);
+  auto exists = call("POST", kMaps, config_map("x").dump());
+  EXPECT_EQ(exists->status, 409);
+  EXPECT_EQ(json::parse(exists->body)["reason"], "AlreadyExists");
+  auto wrong_ns = call("POST", "/api/v1/namespaces/missing/configmaps", config_map("x").dump());
+  EXPECT_EQ(wrong_ns->status, 404) << wrong_ns->body;
+  auto dry = call("POST", std::string(kMaps) + "?dryRun=Some", config_map("y").dump());
+  EXPECT_EQ(dry->status, 400);
+}
+
+TEST_F(RestTest, IdentityComesFromTheCertificate) {
+  auto nobody = open("GET", kMaps, "", {}, "");
+  EXPECT_EQ(nobody->status, 403);
+  EXPECT_NE(nobody->body.find("system:anonymous"), std::string::npos) << nobody->body;
+  auto stranger = open("GET", kMaps, "", {}, "eve", {});
+  EXPECT_EQ(stranger->status, 403);
+  EXPECT_NE(stranger->body.find(
+                R"(User \"eve\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\")"),
+            std::string::npos)
+      << stranger->body;
+  auto token = open("GET", kMaps, "", {{"Authorization", "Bearer x"}}, "");
+  EXPECT_EQ(token->status, 401);
+  EXPECT_EQ(open("GET", "/version", "", {}, "")->status, 200);
+}
+
+TEST_F(RestTest, ListsTablesAndSelectors) {
+  for (const char* name : {"a", "b", "c"}) ok("POST", kMaps, config_map(name, name), 201);
+  auto list = ok("GET", std::string(kMaps) + "?labelSelector=app%20in%20(a,b)");
+  EXPECT_EQ(list["items"].size(), 2u);
+  EXPECT_EQ(list["kind"], "ConfigMapList");
+  auto field = ok("GET", std::string(kMaps) + "?fieldSelector=metadata.name%3Dc");
+  EXPECT_EQ(field["items"].size(), 1u);
+  auto page = ok("GET", std::string(kMaps) + "?limit=2");
+  EXPECT_EQ(page["items"].size(), 2u);
+  auto rest = ok("GET", std::string(kMaps) + "?limit=2&continue=" +
+                            http::percent_encode(page["metadata"]["continue"].get<std::string>()));
+  EXPECT_EQ(rest["items"].size(), 1u);
+  auto table = call("GET", kMaps, "", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}});
+  auto parsed = json::parse(table->body);
+  EXPECT_EQ(parsed["kind"], "Table");
+  EXPECT_EQ(parsed["rows"].size(), 3u);
+  EXPECT_EQ(parsed["rows"][0]["cells"][0], "a");
+  EXPECT_EQ(call("GET", std::string(kMaps) + "?labelSelector=%3D%3D")->status, 400);
+}
+
+std::vector<json> lines(const std::string& body) {
+  std::vector<json> out;
+  for (size_t from = 0; from < body.size();) {
+    auto end = body.find('\n', from);
+    out.push_back(json::parse(body.substr(from, end - from)));
+    from = end + 1;
+  }
+  return out;
+}
+
+TEST_F(RestTest, AWatchTellsWhatChanges) {
+  auto created = ok("POST", kMaps, config_map("a"), 201);
+  std::string revision = created["metadata"]["resourceVersion"];
+  auto watch = open(
+      "GET", std::string(kMaps) + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion=" + revision);
+  ASSERT_TRUE(loop_.run_until([&] { return watch->streamed; }, seconds(5)));
+  ok("POST", kMaps, config_map("b"), 201);
+  ok("DELETE", std::string(kMaps) + "/a");
+  ASSERT_TRUE(loop_.run_until([&] { return lines(watch->body).size() >= 2; }, seconds(5))) << watch->body;
+  auto events = lines(watch->body);
+  EXPECT_EQ(events[0]["type"], "ADDED");
+  EXPECT_EQ(events[0]["object"]["metadata"]["name"], "b");
+  EXPECT_EQ(events[1]["type"], "DELETED");
+  EXPECT_EQ(events[1]["object"]["metadata"]["name"], "a");
+  EXPECT_TRUE(loop_.run_until([&] { return watch->ended; }, seconds(61)));
+}
+
+TEST_F(RestTest, AStreamingListEndsWithABookmark) {
+  ok("POST", kMaps, config_map("a"), 201);
+  auto watch =
+      open("GET", std::string(kMaps) +
+                      "?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan");
+  ASSERT_TRUE(loop_.run_until([&] { return watch->body.find("initial-events-end") != std::string::npos; }, seconds(5)))
+      << watch->body;
+  auto events = lines(watch->body);
+  EXPECT_EQ(events.front()["type"], "ADDED");
+  EXPECT_EQ(events.back()["type"], "BOOKMARK");
+  watch->disconnect();
+  loop_.drain();
+}
+
+TEST_F(RestTest, ASlowWatcherIsWaitedFor) {
+  auto watch = open("GET", std::string(kMaps) + "?watch=true&timeoutSeconds=600");
+  loop_.run_until([&] { return watch->streamed; }, seconds(5));
+  watch->pending = http::kHighWater;
+  for (int i = 0; i < 5; ++i) ok("POST", kMaps, config_map("m" + std::to_string(i)), 201);
+  auto told = lines(watch->body).size();
+  EXPECT_LE(told, 2u);  // the one that met the full buffer
+  watch->drain();
+  EXPECT_TRUE(loop_.run_until([&] { return lines(watch->body).size() >= 5; }, seconds(5)));
+}
+
+TEST_F(RestTest, ScaleAndApplyOfADeployment) {
+  json deployment = {{"apiVersion", "apps/v1"},
+                     {"kind", "Deployment"},
+                     {"metadata", {{"name", "web"}}},
+                     {"spec",
+                      {{"replicas", 2},
+                       {"selector", {{"matchLabels", {{"app", "web"}}}}},
+                       {"template",
+                        {{"metadata", {{"labels", {{"app", "web"}}}}},
+                         {"spec", {{"containers", json::array({{{"name", "c"}, {"image", "demo:1"}}})}}}}}}}};
+  std::string base = "/apis/apps/v1/namespaces/default/deployments";
+  auto created = ok("POST", base, deployment, 201);
+  EXPECT_EQ(created["metadata"]["generation"], 1);
+  EXPECT_EQ(created["spec"]["strategy"]["type"], "RollingUpdate");
+  auto scale = ok("GET", base + "/web/scale");
+  EXPECT_EQ(scale["kind"], "Scale");
+  EXPECT_EQ(scale["spec"]["replicas"], 2);
+  auto scaled = call("PATCH", base + "/web/scale", R"({"spec":{"replicas":5}})",
+                     {{"Content-Type", "application/merge-patch+json"}});
+  EXPECT_EQ(scaled->status, 200) << scaled->body;
+  EXPECT_EQ(ok("GET", base + "/web")["spec"]["replicas"], 5);
+  auto image =
+      call("PATCH", base + "/web", R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"demo:2"}]}}}})",
+           {{"Content-Type", "application/strategic-merge-patch+json"}});
+  EXPECT_EQ(image->status, 200) << image->body;
+  auto now = ok("GET", base + "/web");
+  EXPECT_EQ(now["spec"]["template"]["spec"]["containers"][0]["image"], "demo:2");
+  EXPECT_EQ(now["spec"]["template"]["spec"]["containers"].size(), 1u);
+  deployment["spec"]["selector"]["matchLabels"]["app"] = "other";
+  deployment["metadata"]["name"] = "bad";
+  auto bad = call("POST", base, deployment.dump());
+  EXPECT_EQ(bad->status, 422);
+  EXPECT_EQ(json::parse(bad->body)["details"]["causes"][0]["field"], "spec.template.metadata.labels") << bad->body;
+}
+
+TEST_F(RestTest, LogsNeedAPodOnANode) {
+  auto missing = call("GET", "/api/v1/namespaces/default/pods/nope/log");
+  EXPECT_EQ(missing->status, 404);
+  json pod = {
+      {"apiVersion", "v1"},
+      {"kind", "Pod"},
+      {"metadata", {{"name", "p"}}},
+      {"spec", {{"containers", json::array({{{"name", "a"}, {"image", "x:1"}}, {{"name", "b"}, {"image", "x:1"}}})}}}};
+  ok("POST", "/api/v1/namespaces/default/pods", pod, 201);
+  auto choose = call("GET", "/api/v1/namespaces/default/pods/p/log");
+  EXPECT_EQ(choose->status, 400);
+  EXPECT_NE(choose->body.find("a container name must be specified for pod p, choose one of: [a b]"), std::string::npos)
+      << choose->body;
+  auto unbound = call("GET", "/api/v1/namespaces/default/pods/p/log?container=a");
+  EXPECT_EQ(unbound->status, 400);
+  auto exec = call("GET", "/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true");
+  EXPECT_EQ(exec->status, 400);
+  EXPECT_NE(exec->body.find("Upgrade request required"), std::string::npos);
+}
+
+TEST(Yaml, ScalarsKeepTheirTypes) {
+  auto parse = [](const std::string& yaml) { return json::parse(*yaml_to_json(yaml)); };
+  EXPECT_EQ(
+      parse("a: 1\nb: '1'\nc: true\nd: \"true\"\ne: 1.5\nf: null\ng: 0x\nh: [1, x]\n"),
+      (json{
+          {"a", 1}, {"b", "1"}, {"c", true}, {"d", "true"}, {"e", 1.5}, {"f", nullptr}, {"g", "0x"}, {"h", {1, "x"}}}));
+  EXPECT_FALSE(yaml_to_json("a: [").ok());
+  EXPECT_FALSE(yaml_to_json("a: 1\na: 2\n").ok());
+}
+
+}  // namespace
+}  // namespace gantry::apigw
