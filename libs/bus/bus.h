@@ -1,4 +1,5 @@
-// The message bus. Production is NatsBus (nats_bus.h); tests and the simulation use testing::FakeBus, which drops, doubles and delays on demand.
+// The message bus. Production is NatsBus (nats_bus.h); tests and the simulation use testing::FakeBus, which drops,
+// doubles and delays on demand.
 #pragma once
 
 #include <functional>
@@ -34,7 +35,8 @@ class Bus {
 
   /// Fire and forget. kUnavailable when not connected and the outgoing buffer is full; kTooLarge above max_payload().
   virtual Status publish(std::string_view subject, std::string_view data, std::string_view reply = {}) = 0;
-  /// As publish, with a Nats-Msg-Id: a JetStream stream that captures the subject keeps only the first of an id within its window.
+  /// As publish, with a Nats-Msg-Id: a JetStream stream that captures the subject keeps only the first of an id within
+  /// its window.
   virtual Status publish_with_id(std::string_view subject, std::string_view data, std::string_view message_id) {
     return publish(subject, data);
   }
@@ -43,7 +45,8 @@ class Bus {
   /// One request, one reply, on the identity's own inbox. kTimeout without an answer, kUnavailable when nobody listens.
   virtual void request(std::string_view subject, std::string_view data, Duration timeout,
                        std::function<void(Result<std::string>)> done) = 0;
-  /// Calls back once the server has processed everything published before.
+  /// Calls back once the server has processed everything published since the flush before. kUnavailable when a
+  /// connection was lost in between: publish again what must not be missing.
   virtual void flush(std::function<void(Status)> done) = 0;
   virtual bool connected() const = 0;
   /// Called on each change, until the handle is destroyed. After a reconnect, messages may have been missed.

@@ -1,4 +1,4 @@
-// The Bus on a NATS server: the protocol itself on the uv loop, no other thread.
+// The Bus on a NATS server, by libnats on a thread of its own (nats_worker.h says why).
 #pragma once
 
 #include <memory>
@@ -20,9 +20,10 @@ struct NatsOptions {
 /// Connects in the background, at once and for ever, with back-off and jitter; subscriptions and what was published
 /// meanwhile follow when it has worked. What was on its way when a connection broke is lost: commands are retried by
 /// their ids, events repaired by their chains. Wrong credentials are an error in the log and are tried again: they may
-/// be replaced. Handlers are called as messages are read, so that messages keep their order over all subscriptions and
-/// none is shed here; a program that falls behind is cut off by the server, and repairs. Construct, use and destroy on
-/// the loop's thread; `loop` outlives it. To lose nothing at exit: flush(), and destroy in its callback.
+/// be replaced. Messages keep their order over all subscriptions; when the loop falls 256 MiB behind, more are shed and
+/// counted (Subscription::dropped). Construct, use and destroy on the loop's thread; `loop` outlives it. What was
+/// published before the end is sent if there is a connection; to know that it arrived: flush(), and destroy in its
+/// callback.
 class NatsBus final : public Bus {
  public:
   NatsBus(UvLoop& loop, NatsOptions options);

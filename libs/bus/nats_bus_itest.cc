@@ -24,6 +24,7 @@ struct NatsTest : ::testing::Test {
   bool wait(const std::function<bool()>& done, Duration limit = seconds(20)) {
     bool late = false;
     auto timer = loop.after(limit, [&] { late = true; });
+    auto tick = loop.every(milliseconds(2), [] {});  // conditions that no event of the loop announces
     while (!done() && !late) loop.run_once();
     return done();
   }

@@ -1,0 +1,386 @@
+#include "libs/bus/nats_worker.h"
+
+#include <glog/logging.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+namespace gantry::bus {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kDialTimeoutMillis = 2000;
+constexpr milliseconds kMinBackoff{50}, kMaxBackoff{2000};
+constexpr size_t kIncomingLimit =
+    256u << 20;  // bytes that wait for the loop; beyond, messages of subscriptions are shed
+
+void open_library() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    nats_Open(-1);
+    nats_SetMessageDeliveryPoolSize(1);  // one thread: messages keep their order over all subscriptions
+  });
+}
+
+}  // namespace
+
+/// What libnats' threads share with the loop; outlives the worker while a callback of libnats may still run.
+struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
+  struct Item {
+    enum class Kind : uint8_t { kMessage, kConnection, kError } kind = Kind::kMessage;
+    uint64_t sid = 0;
+    NatsMsg msg;
+    bool connected = false;
+    size_t max_payload = 0;
+    std::string text;
+  };
+
+  Inbound(UvLoop& l, Events e) : loop(&l), events(std::move(e)) {}
+
+  void push(Item item) {
+    std::lock_guard lock(mutex);
+    if (loop == nullptr) return;
+    size_t size = item.msg ? static_cast<size_t>(natsMsg_GetDataLength(item.msg.get())) : 0;
+    if (item.kind == Item::Kind::kMessage && bytes + size > kIncomingLimit) {
+      ++dropped[item.sid];
+      return;
+    }
+    bytes += size;
+    items.push_back(std::move(item));
+    if (std::exchange(posted, true)) return;
+    loop->post([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->drain();
+    });
+  }
+
+  void drain() {
+    std::deque<Item> batch;
+    {
+      std::lock_guard lock(mutex);
+      posted = false;
+      batch.swap(items);
+      bytes = 0;
+    }
+    for (auto& item : batch) {
+      if (closed) return;  // a callback destroyed the bus
+      switch (item.kind) {
+        case Item::Kind::kMessage:
+          events.message(item.sid, item.msg.get());
+          break;
+        case Item::Kind::kConnection:
+          online = item.connected;
+          events.connection(item.connected, item.max_payload, item.text);
+          break;
+        case Item::Kind::kError:
+          events.error(item.text);
+          break;
+      }
+    }
+  }
+
+  void connection(bool up, natsConnection* nc, std::string reason) {
+    Item item;
+    item.kind = Item::Kind::kConnection;
+    item.connected = up;
+    item.max_payload = up ? static_cast<size_t>(natsConnection_GetMaxPayload(nc)) : 0;
+    item.text = std::move(reason);
+    push(std::move(item));
+  }
+
+  std::mutex mutex;  // guards the next five
+  UvLoop* loop;      // null once the bus is gone
+  std::deque<Item> items;
+  size_t bytes = 0;
+  bool posted = false;
+  std::unordered_map<uint64_t, uint64_t> dropped;
+
+  Events events;        // loop's thread
+  bool closed = false;  // loop's thread
+  bool online = false;  // loop's thread
+
+  // What the worker's thread waits for.
+  std::mutex work_mutex;  // guards the rest
+  std::condition_variable work;
+  std::deque<Operation> operations;
+  bool stopping = false;
+  bool up = false, broken = false;  // broken: libnats gave up on this connection
+
+  void set_state(bool is_up, bool is_broken) {
+    {
+      std::lock_guard lock(work_mutex);
+      up = is_up;
+      broken = is_broken;
+    }
+    work.notify_all();
+  }
+};
+
+namespace {
+
+template <typename T>
+T* from(void* closure) {
+  return static_cast<std::shared_ptr<T>*>(closure)->get();
+}
+
+}  // namespace
+
+NatsWorker::NatsWorker(UvLoop& loop, NatsOptions options, Events events)
+    : loop_(loop), options_(std::move(options)), inbound_(std::make_shared<Inbound>(loop, std::move(events))) {
+  open_library();
+  thread_ = std::thread([this] { run(); });
+}
+
+NatsWorker::~NatsWorker() {
+  inbound_->closed = true;
+  {
+    std::lock_guard lock(inbound_->mutex);
+    inbound_->loop = nullptr;
+  }
+  {
+    std::lock_guard lock(inbound_->work_mutex);
+    inbound_->stopping = true;
+  }
+  inbound_->work.notify_all();
+  thread_.join();
+}
+
+void NatsWorker::push(Operation operation) {
+  buffered_ += operation.data.size() + operation.subject.size();
+  {
+    std::lock_guard lock(inbound_->work_mutex);
+    inbound_->operations.push_back(std::move(operation));
+  }
+  inbound_->work.notify_all();
+}
+
+void NatsWorker::publish(std::string subject, std::string reply, std::string message_id, std::string data) {
+  push({Operation::Kind::kPublish, 0, std::move(subject), std::move(reply), std::move(message_id), std::move(data)});
+}
+void NatsWorker::subscribe(uint64_t sid, std::string subject, std::string queue) {
+  push({Operation::Kind::kSubscribe, sid, std::move(subject), std::move(queue), {}, {}});
+}
+void NatsWorker::unsubscribe(uint64_t sid) { push({Operation::Kind::kUnsubscribe, sid, {}, {}, {}, {}}); }
+
+uint64_t NatsWorker::dropped(uint64_t sid) const {
+  std::lock_guard lock(inbound_->mutex);
+  auto it = inbound_->dropped.find(sid);
+  return it == inbound_->dropped.end() ? 0 : it->second;
+}
+
+void NatsWorker::run() {
+  Operation next;
+  while (dial() && wait_for_work(next)) perform(next);
+  close_connection();
+}
+
+/// True with a connection that libnats keeps up (it may be reconnecting); false when stopping.
+bool NatsWorker::dial() {
+  if (connection_ != nullptr) {
+    std::lock_guard lock(inbound_->work_mutex);
+    if (!inbound_->broken) return true;
+  }
+  close_connection();
+  auto backoff = kMinBackoff;
+  std::minstd_rand random(std::random_device{}());
+  std::string last_reason;
+  while (true) {
+    {
+      std::lock_guard lock(inbound_->work_mutex);
+      if (inbound_->stopping) return false;
+    }
+    natsOptions* o = nullptr;
+    natsOptions_Create(&o);
+    std::vector<std::string> urls;
+    for (size_t at = 0; at <= options_.url.size();) {
+      auto comma = std::min(options_.url.find(',', at), options_.url.size());
+      urls.push_back(options_.url.substr(at, comma - at));
+      at = comma + 1;
+    }
+    std::vector<const char*> list;
+    bool tls = false;
+    for (const auto& url : urls) {
+      list.push_back(url.c_str());
+      tls |= url.starts_with("tls://");
+    }
+    natsStatus s = natsOptions_SetServers(o, list.data(), static_cast<int>(list.size()));
+    if (s == NATS_OK && tls) s = natsOptions_SetSecure(o, true);
+    if (s == NATS_OK && !options_.ca_file.empty())
+      s = natsOptions_LoadCATrustedCertificates(o, options_.ca_file.c_str());
+    if (s == NATS_OK && !options_.creds_file.empty())
+      s = natsOptions_SetUserCredentialsFromFiles(o, options_.creds_file.c_str(), nullptr);
+    natsOptions_SetName(o, options_.identity.c_str());
+    natsOptions_SetTimeout(o, kDialTimeoutMillis);
+    natsOptions_SetMaxReconnect(o, -1);
+    natsOptions_SetReconnectWait(o, 100);
+    natsOptions_SetReconnectJitter(o, 200, 200);
+    natsOptions_SetPingInterval(o, 10'000);
+    natsOptions_SetMaxPingsOut(o, 2);
+    natsOptions_SetSendAsap(o, true);
+    natsOptions_SetWriteDeadline(o, 10'000);
+    natsOptions_UseGlobalMessageDelivery(o, true);
+    natsOptions_SetMaxPendingMsgs(o, 1 << 20);
+    auto* shared = new std::shared_ptr<Inbound>(inbound_);  // freed when libnats says that the connection is closed
+    natsOptions_SetDisconnectedCB(
+        o,
+        [](natsConnection* nc, void* c) {
+          auto* in = from<Inbound>(c);
+          in->set_state(false, false);
+          const char* text = nullptr;
+          natsConnection_GetLastError(nc, &text);
+          in->connection(false, nc, text && *text ? text : "the connection broke");
+        },
+        shared);
+    natsOptions_SetReconnectedCB(
+        o,
+        [](natsConnection* nc, void* c) {
+          auto* in = from<Inbound>(c);
+          in->connection(true, nc, "");
+          in->set_state(true, false);
+        },
+        shared);
+    natsOptions_SetClosedCB(
+        o,
+        [](natsConnection*, void* c) {
+          auto* in = static_cast<std::shared_ptr<Inbound>*>(c);
+          (*in)->set_state(false, true);
+          delete in;
+        },
+        shared);
+    natsOptions_SetErrorHandler(
+        o,
+        [](natsConnection* nc, natsSubscription*, natsStatus err, void* c) {
+          const char* text = nullptr;
+          natsConnection_GetLastError(nc, &text);
+          Inbound::Item item;
+          item.kind = Inbound::Item::Kind::kError;
+          item.text = text && *text ? text : natsStatus_GetText(err);
+          from<Inbound>(c)->push(std::move(item));
+        },
+        shared);
+    inbound_->set_state(true, false);
+    if (s == NATS_OK) s = natsConnection_Connect(&connection_, o);
+    natsOptions_Destroy(o);
+    if (s == NATS_OK) {
+      for (auto& [sid, sub] : subscribed_) open(sid, sub);
+      inbound_->connection(true, connection_, "");
+      return true;
+    }
+    connection_ = nullptr;
+    delete shared;
+    inbound_->set_state(false, false);
+    const char* detail = nats_GetLastError(nullptr);
+    std::string reason = detail && *detail ? detail : natsStatus_GetText(s);
+    if (std::exchange(last_reason, reason) != reason) {
+      LOG(WARNING) << "identity=" << options_.identity << " cannot connect to " << options_.url << ": " << reason;
+    }
+    // Half to one and a half of the back-off, so that a fleet does not come back in step.
+    auto wait = backoff / 2 + milliseconds(random() % static_cast<unsigned>(backoff.count()));
+    backoff = std::min(backoff * 2, kMaxBackoff);
+    std::unique_lock lock(inbound_->work_mutex);
+    if (inbound_->work.wait_for(lock, wait, [this] { return inbound_->stopping; })) return false;
+  }
+}
+
+/// Publishing waits for a connection. False when stopping, after what can still be sent.
+bool NatsWorker::wait_for_work(Operation& next) {
+  auto& in = *inbound_;
+  while (true) {
+    {
+      std::unique_lock lock(in.work_mutex);
+      auto ready = [&] {
+        return !in.operations.empty() && (in.up || in.operations.front().kind != Operation::Kind::kPublish);
+      };
+      in.work.wait(lock, [&] { return in.stopping || in.broken || ready(); });
+      if (in.stopping && (in.broken || !ready())) return false;
+      if (!in.broken) {
+        next = std::move(in.operations.front());
+        in.operations.pop_front();
+        return true;
+      }
+    }
+    if (!dial()) return false;
+  }
+}
+
+void NatsWorker::open(uint64_t sid, Subscribed& sub) {
+  struct Closure {
+    std::shared_ptr<Inbound> inbound;
+    uint64_t sid;
+  };
+  auto* closure = new Closure{inbound_, sid};
+  auto handler = [](natsConnection*, natsSubscription*, natsMsg* msg, void* c) {
+    auto* closure = static_cast<Closure*>(c);
+    Inbound::Item item;
+    item.sid = closure->sid;
+    item.msg.reset(msg);
+    closure->inbound->push(std::move(item));
+  };
+  natsStatus s = sub.queue.empty()
+                     ? natsConnection_Subscribe(&sub.handle, connection_, sub.subject.c_str(), handler, closure)
+                     : natsConnection_QueueSubscribe(&sub.handle, connection_, sub.subject.c_str(), sub.queue.c_str(),
+                                                     handler, closure);
+  if (s != NATS_OK) {
+    sub.handle = nullptr;
+    delete closure;
+    LOG(ERROR) << "identity=" << options_.identity << " cannot subscribe " << sub.subject << ": "
+               << natsStatus_GetText(s);
+    return;
+  }
+  natsSubscription_SetPendingLimits(sub.handle, -1, -1);  // the bound is Inbound's
+  natsSubscription_SetOnCompleteCB(
+      sub.handle, [](void* c) { delete static_cast<Closure*>(c); }, closure);
+}
+
+void NatsWorker::perform(Operation& op) {
+  switch (op.kind) {
+    case Operation::Kind::kSubscribe: {
+      auto& sub = subscribed_[op.sid];
+      sub = {std::move(op.subject), std::move(op.reply_or_queue), nullptr};
+      open(op.sid, sub);
+      buffered_ -= sub.subject.size();
+      return;
+    }
+    case Operation::Kind::kUnsubscribe: {
+      auto it = subscribed_.find(op.sid);
+      if (it == subscribed_.end()) return;
+      if (it->second.handle) {
+        natsSubscription_Unsubscribe(it->second.handle);
+        natsSubscription_Destroy(it->second.handle);
+      }
+      subscribed_.erase(it);
+      return;
+    }
+    case Operation::Kind::kPublish:
+      break;
+  }
+  natsMsg* msg = nullptr;
+  natsStatus s =
+      natsMsg_Create(&msg, op.subject.c_str(), op.reply_or_queue.empty() ? nullptr : op.reply_or_queue.c_str(),
+                     op.data.data(), static_cast<int>(op.data.size()));
+  if (s == NATS_OK && !op.message_id.empty()) s = natsMsgHeader_Set(msg, "Nats-Msg-Id", op.message_id.c_str());
+  if (s == NATS_OK) s = natsConnection_PublishMsg(connection_, msg);
+  natsMsg_Destroy(msg);
+  buffered_ -= op.data.size() + op.subject.size();
+  if (s != NATS_OK && s != NATS_CONNECTION_DISCONNECTED && s != NATS_CONNECTION_CLOSED) {
+    LOG_EVERY_N(WARNING, 100) << "identity=" << options_.identity << " subject=" << op.subject
+                              << " was lost: " << natsStatus_GetText(s);
+  }
+}
+
+void NatsWorker::close_connection() {
+  if (connection_ == nullptr) return;
+  for (auto& [sid, sub] : subscribed_) {
+    natsSubscription_Destroy(sub.handle);
+    sub.handle = nullptr;
+  }
+  natsConnection_Close(connection_);
+  natsConnection_Destroy(connection_);
+  connection_ = nullptr;
+}
+
+}  // namespace gantry::bus
