@@ -9,6 +9,7 @@
 
 int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::GLOG_WARNING;  // a tool says what it found, not what it did
   google::InitGoogleLogging(argv[0]);
   CLI::App app{"Gantry"};
   app.require_subcommand(1);

@@ -34,7 +34,7 @@ Result<const Kind*> find_kind(const std::string& given) {
     const bool is_short = std::find(kind.short_names.begin(), kind.short_names.end(), plain) != kind.short_names.end();
     if (plain == kind.resource || plain == kind.singular || plain == lower(kind.kind) || is_short) return &kind;
   }
-  return Error{.code = Code::kNotFound,
+  return Error{.code = Code::kBadRequest,
                .message = fmt::format("the server doesn't have a resource type \"{}\"", given)};
 }
 

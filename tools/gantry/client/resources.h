@@ -11,7 +11,7 @@ namespace gantry::client {
 
 /// "deployment.apps/web": how kubectl names an object.
 std::string qualified(const model::Kind& kind, const std::string& name);
-/// Plural, singular, short name or kind, any case, with or without its group. kNotFound in kubectl's words.
+/// Plural, singular, short name or kind, any case, with or without its group. kBadRequest in kubectl's words.
 Result<const model::Kind*> find_kind(const std::string& word);
 /// Comma-separated words; a category such as `all` stands for its kinds.
 Result<std::vector<const model::Kind*>> find_kinds(const std::string& words);

@@ -161,6 +161,7 @@ Status down(const Paths& paths, bool purge) {
 }
 
 Status supervise(const Paths& paths) {
+  FLAGS_minloglevel = google::GLOG_INFO;
   auto cluster = load_cluster(paths);
   if (!cluster) return cluster.error();
   auto list = components(paths, *cluster);
