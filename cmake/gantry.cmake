@@ -9,6 +9,8 @@
 #   main.cc      never part of the library: gantry_binary names it
 
 add_library(gantry_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+# Every unit test and fuzz target: all that the sanitizers' builds need.
+add_custom_target(unit-tests)
 
 function(gantry_target TARGET)
   target_include_directories(${TARGET} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
@@ -57,6 +59,7 @@ function(gantry_library NAME)
     add_executable(${NAME}_${stem} ${fuzzer} ${CMAKE_SOURCE_DIR}/cmake/fuzz_main.cc)
     gantry_target(${NAME}_${stem})
     target_link_libraries(${NAME}_${stem} PRIVATE ${NAME})
+    add_dependencies(unit-tests ${NAME}_${stem})
     add_test(NAME ${NAME}_${stem} COMMAND ${NAME}_${stem} --seconds=5 ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${stem})
     set_tests_properties(${NAME}_${stem} PROPERTIES LABELS unit)
   endforeach()
@@ -69,6 +72,9 @@ function(gantry_tests TARGET LABEL SOURCES LIBS)
     target_link_libraries(${TARGET} PRIVATE ${LIBS})
     add_test(NAME ${TARGET} COMMAND ${TARGET} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${TARGET} PROPERTIES LABELS ${LABEL} TIMEOUT 300)
+    if(LABEL STREQUAL unit)
+      add_dependencies(unit-tests ${TARGET})
+    endif()
   endif()
 endfunction()
 

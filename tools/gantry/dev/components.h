@@ -15,7 +15,7 @@ struct Component {
   SpawnOptions spawn;
   std::vector<std::string> after;  // names that must have been ready once before this starts
   Probe ready;
-  int stop_seconds = 10;  // from SIGTERM to SIGKILL
+  int stop_seconds = 25;  // from SIGTERM to SIGKILL
 };
 
 Result<std::vector<Component>> components(const Paths& paths, const Cluster& cluster);
