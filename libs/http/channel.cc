@@ -272,6 +272,12 @@ uint16_t Channel::local_port() const {
                                              : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
 }
 
+uint64_t Channel::stalled_since_ms() {
+  if (!writing_) return 0;
+  if (std::exchange(last_queue_, tcp_.write_queue_size) != tcp_.write_queue_size) last_write_ = io_->now_ms();
+  return last_write_;
+}
+
 std::string Channel::remote_address() const {
   sockaddr_storage address{};
   int length = sizeof address;

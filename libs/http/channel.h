@@ -61,7 +61,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// Has on_fill(), the flush and on_writable() run at the end of this tick.
   void schedule();
   /// Everything written and not yet taken by the socket.
-  size_t buffered() const { return out_.size() - out_taken_ + wire_.size() + sending_.size() - sent_; }
+  size_t buffered() const { return out_.size() - out_taken_ + wire_.size() + (writing_ ? tcp_.write_queue_size : 0); }
   /// Room for on_fill(): output beyond this waits in the protocol's own queues.
   bool wants_output() const { return !closed_ && !closing_ && out_.size() - out_taken_ < 64 * 1024; }
 
@@ -87,7 +87,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// When everything was sent after close_gracefully(); 0 before.
   uint64_t shut_since_ms() const { return shut_at_; }
   /// Since when output waits without progress; 0 when none waits.
-  uint64_t stalled_since_ms() const { return writing_ ? last_write_ : 0; }
+  uint64_t stalled_since_ms();
 
  private:
   friend class IoContext;
@@ -133,6 +133,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   std::string cipher_left_;
   std::string_view cipher_now_;
   uint64_t last_read_ = 0, last_write_ = 0, shut_at_ = 0;
+  size_t last_queue_ = 0;  // of the socket, when last looked at
   std::string error_;
 
   bool connected_ = false, ready_ = false, reading_ = false, paused_ = false, eof_ = false;

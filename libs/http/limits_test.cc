@@ -215,6 +215,25 @@ TEST_F(LimitsTest, AReaderThatTakesNothingIsClosed) {
   EXPECT_TRUE(wait([&] { return server->stats().connections == 0; }));
 }
 
+TEST_F(LimitsTest, AReaderThatTakesLittleIsNot) {
+  options.write_timeout = milliseconds(700);
+  serve(false);
+  constexpr size_t kSize = 64 * 1024 * 1024;
+  routes["/much"] = [&](Request, std::shared_ptr<Responder> responder) {
+    responder->send(200, {}, std::string(kSize, 'x'));
+  };
+  RawConnection raw(loop, server->port());
+  raw.write("GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
+  size_t received = 0;
+  Timer sip = loop.every(milliseconds(50), [&] { raw.resume(); });
+  EXPECT_TRUE(wait([&] {
+    if (!raw.input.empty()) raw.pause();
+    received += std::exchange(raw.input, {}).size();
+    return received > kSize || raw.eof || raw.closed;
+  }));
+  EXPECT_GT(received, kSize);
+}
+
 TEST_F(LimitsTest, SlowHttp2ReaderMakesTheProducerWait) {
   serve(true);
   size_t most = 0, written = 0;
@@ -399,6 +418,22 @@ TEST_F(LimitsTest, DrainHasADeadlineAndMayDestroyTheServer) {
   server->drain([&] { server.reset(); });
   EXPECT_TRUE(wait([&] { return server == nullptr; }));
   EXPECT_TRUE(gone);
+}
+
+TEST_F(LimitsTest, ADrainedWatchMayDestroyTheServer) {
+  serve(false);
+  int watches = 0;
+  routes["/watch"] = [&](Request, std::shared_ptr<Responder> responder) {
+    ++watches;
+    responder->start(200, {}, Length::kEndless);
+    responder->on_close([this, responder] { server.reset(); });
+  };
+  RawConnection a(loop, server->port()), b(loop, server->port());
+  a.write("GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+  b.write("GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(wait([&] { return watches == 2; }));
+  server->drain([] { FAIL() << "the server is gone by then"; });
+  EXPECT_TRUE(wait([&] { return server == nullptr && (a.eof || a.closed) && (b.eof || b.closed); }));
 }
 
 TEST_F(LimitsTest, AnIdleServerDrainsAtOnce) {

@@ -91,15 +91,18 @@ class Server::Impl {
     drained_ = std::move(done);
     uint64_t deadline = core_->io->now_ms() + static_cast<uint64_t>(core_->options.drain_timeout.count());
     auto step = [this, deadline] {
-      bool late = core_->io->now_ms() >= deadline;
-      for (auto& connection : core_->connections) {
+      auto core = core_;
+      bool late = core->io->now_ms() >= deadline;
+      auto connections = core->connections;  // a callback may destroy the server
+      for (auto& connection : connections) {
+        if (!core->on_connection_closed) return;
         if (late) {
           connection->channel().close("drained");
         } else {
           connection->drain();
         }
       }
-      finish_drain();
+      if (core->on_connection_closed) finish_drain();
     };
     drain_step_ = loop_.every(kDrainStep, step);
     loop_.post([weak = std::weak_ptr(core_), step] {

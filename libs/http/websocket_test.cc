@@ -298,6 +298,27 @@ TEST_F(ServerTest, HijackGivesTheRawConnection) {
   EXPECT_TRUE(wait([&] { return closed; }));
 }
 
+TEST_F(ServerTest, WritingToAPeerThatHasGoneIsNoSignal) {
+  serve(false);
+  std::shared_ptr<Stream> stream;
+  bool closed = false;
+  routes["/exec"] = [&](Request, std::shared_ptr<Responder> responder) {
+    stream = responder->hijack({});
+    stream->on_data([](std::string_view) {});
+    stream->on_close([&] { closed = true; });
+    stream->pause();  // nothing is read: only writing can tell
+  };
+  RawConnection raw(loop, server->port());
+  raw.write("POST /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n");
+  ASSERT_TRUE(wait([&] { return !raw.input.empty(); }));
+  raw.close();
+  ASSERT_TRUE(wait([&] { return raw.closed; }));
+  EXPECT_TRUE(wait([&] {
+    stream->write("more");
+    return closed;
+  }));
+}
+
 TEST_F(ServerTest, HijackNeedsAnUpgrade) {
   serve(false);
   routes["/exec"] = [&](Request, std::shared_ptr<Responder> responder) { EXPECT_EQ(responder->hijack({}), nullptr); };
