@@ -1,0 +1,91 @@
+#include "services/scheduler/choose.h"
+
+#include <cmath>
+
+#include "libs/model/workload.h"
+#include "schemas/api/core_v1_generated.h"
+
+namespace gantry::scheduler {
+namespace {
+
+struct Candidate {
+  const NodeInfo* node;
+  double resources;     // least allocated + balanced, 0..200
+  int32_t siblings;     // pods of the same controller
+  int32_t soft_taints;  // that the pod does not tolerate
+  int64_t preference;   // weight of the preferred affinity terms that match
+};
+
+double free_share(int64_t allocatable, int64_t used) {
+  if (allocatable <= 0) return 0;
+  return std::clamp(static_cast<double>(allocatable - used) / static_cast<double>(allocatable), 0.0, 1.0);
+}
+
+Candidate rate(const NodeInfo& node, const PodInfo& pod, uint32_t owner) {
+  Candidate c{&node, 0, 0, 0, 0};
+  double cpu = free_share(node.allocatable.cpu, node.scored_cpu + pod.scored_cpu);
+  double memory = free_share(node.allocatable.memory, node.scored_memory + pod.scored_memory);
+  c.resources = 50 * (cpu + memory) + 100 * (1 - std::abs(cpu - memory) / 2);
+  if (owner != 0) c.siblings = node.pods_of(owner);
+  const auto& spec = *pod.object.as<api::core_v1::Pod>()->spec();
+  for (const auto* taint : node.soft_taints) c.soft_taints += model::toleration_for(&spec, *taint) == nullptr;
+  if (spec.affinity() != nullptr && spec.affinity()->node_affinity() != nullptr) {
+    const auto* preferred = spec.affinity()->node_affinity()->preferred_during_scheduling_ignored_during_execution();
+    if (preferred != nullptr) {
+      for (const auto* term : *preferred) {
+        if (term->preference() != nullptr && matches_term(*term->preference(), node))
+          c.preference += term->weight().value_or(0);
+      }
+    }
+  }
+  return c;
+}
+
+}  // namespace
+
+size_t enough(size_t nodes) {
+  constexpr size_t kAll = 100, kMost = 300;  // beyond a few hundred, more candidates do not make better choices
+  if (nodes <= kAll) return nodes;
+  size_t percent = std::max<size_t>(5, 50 - std::min<size_t>(nodes / 125, 45));
+  return std::clamp(nodes * percent / 100, kAll, kMost);
+}
+
+Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor) {
+  Choice choice;
+  const auto& nodes = cluster.nodes();
+  size_t wanted = enough(cluster.node_count());
+  uint32_t owner = pod.owner.empty() ? 0 : cluster.owner_id(pod.owner);
+  static thread_local std::vector<Candidate> candidates;  // scratch: no allocation a pod
+  candidates.clear();
+  size_t start = nodes.empty() ? 0 : cursor % nodes.size();
+  while (choice.evaluated < nodes.size() && candidates.size() < wanted) {
+    const NodeInfo& node = nodes[(start + choice.evaluated++) % nodes.size()];
+    if (fits(node, pod)) candidates.push_back(rate(node, pod, owner));
+  }
+  if (!nodes.empty()) cursor = (start + choice.evaluated) % nodes.size();
+  choice.feasible = candidates.size();
+  if (candidates.empty()) {
+    choice.why = diagnose(cluster, pod);
+    return choice;
+  }
+  int32_t most_siblings = 0, most_taints = 0;
+  int64_t most_preference = 0;
+  for (const Candidate& c : candidates) {
+    most_siblings = std::max(most_siblings, c.siblings);
+    most_taints = std::max(most_taints, c.soft_taints);
+    most_preference = std::max(most_preference, c.preference);
+  }
+  double best = -1;
+  for (const Candidate& c : candidates) {
+    double score = c.resources;
+    score += 2 * (most_siblings == 0 ? 100.0 : 100.0 * (most_siblings - c.siblings) / most_siblings);
+    score += 3 * (most_taints == 0 ? 100.0 : 100.0 * (most_taints - c.soft_taints) / most_taints);
+    score +=
+        2 *
+        (most_preference == 0 ? 0.0 : 100.0 * static_cast<double>(c.preference) / static_cast<double>(most_preference));
+    if (score > best) best = score, choice.node = c.node;
+  }
+  return choice;
+}
+
+}  // namespace gantry::scheduler

@@ -1,0 +1,76 @@
+// Nodes with what is left on them: the scheduler's picture, kept up to date change by change. Assumed pods count like
+// bound ones. Not thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "libs/model/object.h"
+#include "services/scheduler/pod_info.h"
+
+namespace gantry::scheduler {
+
+struct NodeInfo {
+  std::string name;
+  model::Object object;  // empty: pods are here, but the node is not known (any more)
+  Resources allocatable, used;
+  int64_t max_pods = 0, pods = 0;
+  int64_t scored_cpu = 0, scored_memory = 0;  // of its pods
+  bool unschedulable = false;
+  std::vector<const api::core_v1::Taint*> taints;       // NoSchedule and NoExecute; into object
+  std::vector<const api::core_v1::Taint*> soft_taints;  // PreferNoSchedule
+  std::vector<HostPort> ports;
+  std::vector<std::pair<uint32_t, int32_t>> owners;  // pods of each controller; ids are the Cluster's
+
+  int32_t pods_of(uint32_t owner) const {
+    for (const auto& [id, n] : owners) {
+      if (id == owner) return n;
+    }
+    return 0;
+  }
+};
+
+class Cluster {
+ public:
+  /// True if pods that did not fit may fit now.
+  bool set_node(const model::Object& node);
+  void remove_node(std::string_view name);
+
+  /// The pod takes room on `node`, known or not; replaces what was said of it before.
+  void set_pod(const PodInfo& pod, std::string_view node);
+  /// True if room became free.
+  bool remove_pod(std::string_view key);
+  /// The node that the pod is on, or "".
+  std::string_view node_of(std::string_view key) const;
+
+  /// Slots in the order in which nodes came; a slot without an object is empty.
+  const std::vector<NodeInfo>& nodes() const { return nodes_; }
+  size_t node_count() const { return known_; }
+  const NodeInfo* node(std::string_view name) const;
+  /// 0: no pod has this controller.
+  uint32_t owner_id(const std::string& uid) const;
+  /// Grows whenever pods that did not fit may fit.
+  uint64_t generation() const { return generation_; }
+
+ private:
+  struct Placed {
+    size_t node;
+    PodInfo pod;  // without object
+  };
+  size_t slot(std::string_view name);
+  void count(NodeInfo& node, const PodInfo& pod, int sign);
+  void drop_if_empty(size_t slot);
+
+  std::vector<NodeInfo> nodes_;
+  std::unordered_map<std::string, size_t> slots_;
+  std::vector<size_t> free_;
+  std::unordered_map<std::string, Placed> pods_;
+  std::unordered_map<std::string, std::pair<uint32_t, int32_t>> owner_ids_;  // uid -> id, pods
+  uint32_t next_owner_ = 1;
+  size_t known_ = 0;
+  uint64_t generation_ = 1;
+};
+
+}  // namespace gantry::scheduler

@@ -1,0 +1,181 @@
+#include "services/scheduler/filters.h"
+
+#include <charconv>
+
+#include "libs/model/workload.h"
+#include "schemas/api/core_v1_generated.h"
+
+namespace gantry::scheduler {
+
+using api::core_v1::NodeSelectorRequirement;
+using api::core_v1::NodeSelectorTerm;
+using api::core_v1::Pod;
+using api::core_v1::PodSpec;
+using api::core_v1::Taint;
+using model::str;
+
+namespace {
+
+const PodSpec& spec_of(const PodInfo& pod) { return *pod.object.as<Pod>()->spec(); }
+
+bool tolerates_unschedulable(const PodSpec& spec) {
+  if (spec.tolerations() == nullptr) return false;
+  for (const auto* t : *spec.tolerations()) {
+    std::string_view key = str(t->key()), effect = str(t->effect());
+    bool exists = str(t->operator_()) == "Exists";
+    if ((key.empty() ? exists : key == "node.kubernetes.io/unschedulable") &&
+        (effect.empty() || effect == "NoSchedule") && (exists || str(t->value()).empty())) {
+      return true;
+    }
+  }
+  return false;
+}
+
+const Taint* untolerated(const NodeInfo& node, const PodSpec& spec) {
+  for (const Taint* taint : node.taints) {
+    if (model::toleration_for(&spec, *taint) == nullptr) return taint;
+  }
+  return nullptr;
+}
+
+bool ports_free(const NodeInfo& node, const PodInfo& pod) {
+  for (const HostPort& wanted : pod.ports) {
+    for (const HostPort& used : node.ports) {
+      if (used.conflicts(wanted)) return false;
+    }
+  }
+  return true;
+}
+
+/// A resource that is not asked for never stands in the way, even if it is overcommitted.
+bool room(int64_t wanted, int64_t allocatable, int64_t used) { return wanted == 0 || wanted <= allocatable - used; }
+
+bool has_resources(const NodeInfo& node, const PodInfo& pod) {
+  if (node.pods + 1 > node.max_pods) return false;
+  if (!room(pod.requests.cpu, node.allocatable.cpu, node.used.cpu)) return false;
+  if (!room(pod.requests.memory, node.allocatable.memory, node.used.memory)) return false;
+  if (!room(pod.requests.ephemeral, node.allocatable.ephemeral, node.used.ephemeral)) return false;
+  for (const auto& [name, amount] : pod.requests.extended) {
+    if (!room(amount, node.allocatable.extended_amount(name), node.used.extended_amount(name))) return false;
+  }
+  return true;
+}
+
+std::vector<std::string> missing_resources(const NodeInfo& node, const PodInfo& pod) {
+  std::vector<std::string> missing;
+  if (node.pods + 1 > node.max_pods) missing.emplace_back("Too many pods");
+  if (!room(pod.requests.cpu, node.allocatable.cpu, node.used.cpu)) missing.emplace_back("Insufficient cpu");
+  if (!room(pod.requests.memory, node.allocatable.memory, node.used.memory))
+    missing.emplace_back("Insufficient memory");
+  if (!room(pod.requests.ephemeral, node.allocatable.ephemeral, node.used.ephemeral))
+    missing.emplace_back("Insufficient ephemeral-storage");
+  for (const auto& [name, amount] : pod.requests.extended) {
+    if (!room(amount, node.allocatable.extended_amount(name), node.used.extended_amount(name)))
+      missing.push_back("Insufficient " + name);
+  }
+  return missing;
+}
+
+bool matches(const NodeSelectorRequirement& requirement, const std::string_view* value) {
+  std::string_view op = str(requirement.operator_());
+  auto listed = [&] {
+    if (value == nullptr || requirement.values() == nullptr) return false;
+    return std::any_of(requirement.values()->begin(), requirement.values()->end(),
+                       [&](const auto* v) { return str(v) == *value; });
+  };
+  if (op == "In") return listed();
+  if (op == "NotIn") return !listed();
+  if (op == "Exists") return value != nullptr;
+  if (op == "DoesNotExist") return value == nullptr;
+  if ((op == "Gt" || op == "Lt") && value != nullptr && requirement.values() != nullptr &&
+      requirement.values()->size() == 1) {
+    int64_t have = 0, bound = 0;
+    std::string_view text = str(requirement.values()->Get(0));
+    if (std::from_chars(value->data(), value->data() + value->size(), have).ec != std::errc()) return false;
+    if (std::from_chars(text.data(), text.data() + text.size(), bound).ec != std::errc()) return false;
+    return op == "Gt" ? have > bound : have < bound;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool matches_term(const NodeSelectorTerm& term, const NodeInfo& node) {
+  bool any = false;
+  if (term.match_expressions() != nullptr) {
+    for (const auto* requirement : *term.match_expressions()) {
+      any = true;
+      const auto* label = model::lookup(node.object.meta()->labels(), str(requirement->key()));
+      std::string_view value = str(label);
+      if (!matches(*requirement, label == nullptr ? nullptr : &value)) return false;
+    }
+  }
+  if (term.match_fields() != nullptr) {
+    for (const auto* requirement : *term.match_fields()) {
+      any = true;
+      std::string_view name = node.name;
+      if (str(requirement->key()) != "metadata.name" || !matches(*requirement, &name)) return false;
+    }
+  }
+  return any;  // an empty term matches nothing
+}
+
+bool matches_selectors(const NodeInfo& node, const PodInfo& pod) {
+  const PodSpec& spec = spec_of(pod);
+  if (spec.node_selector() != nullptr) {
+    for (const auto* entry : *spec.node_selector()) {
+      const auto* label = model::lookup(node.object.meta()->labels(), str(entry->key()));
+      if (label == nullptr || str(label) != str(entry->value())) return false;
+    }
+  }
+  if (spec.affinity() == nullptr || spec.affinity()->node_affinity() == nullptr) return true;
+  const auto* required = spec.affinity()->node_affinity()->required_during_scheduling_ignored_during_execution();
+  if (required == nullptr) return true;
+  if (required->node_selector_terms() == nullptr) return false;
+  for (const auto* term : *required->node_selector_terms()) {
+    if (matches_term(*term, node)) return true;
+  }
+  return false;
+}
+
+bool fits(const NodeInfo& node, const PodInfo& pod) {
+  if (!node.object || !has_resources(node, pod)) return false;
+  const PodSpec& spec = spec_of(pod);
+  if (node.unschedulable && !tolerates_unschedulable(spec)) return false;
+  if (!node.taints.empty() && untolerated(node, spec) != nullptr) return false;
+  if (!pod.ports.empty() && !ports_free(node, pod)) return false;
+  if (spec.node_selector() == nullptr && spec.affinity() == nullptr) return true;
+  return matches_selectors(node, pod);
+}
+
+Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod) {
+  Diagnosis why;
+  why.nodes = cluster.node_count();
+  const PodSpec& spec = spec_of(pod);
+  for (const NodeInfo& node : cluster.nodes()) {
+    if (!node.object) continue;
+    // In the order of kube-scheduler: a node counts for the first filter that refuses it.
+    if (node.unschedulable && !tolerates_unschedulable(spec)) {
+      ++why.reasons["node(s) were unschedulable"];
+    } else if (const Taint* taint = untolerated(node, spec)) {
+      ++why.reasons[fmt::format("node(s) had untolerated taint {{{}: {}}}", str(taint->key()), str(taint->value()))];
+    } else if (!matches_selectors(node, pod)) {
+      ++why.reasons["node(s) didn't match Pod's node affinity/selector"];
+    } else if (!ports_free(node, pod)) {
+      ++why.reasons["node(s) didn't have free ports for the requested pod ports"];
+    } else {
+      for (const std::string& reason : missing_resources(node, pod)) ++why.reasons[reason];
+    }
+  }
+  return why;
+}
+
+std::string Diagnosis::message() const {
+  if (nodes == 0) return "no nodes available to schedule pods";
+  std::vector<std::string> parts;
+  for (const auto& [reason, n] : reasons) parts.push_back(fmt::format("{} {}", n, reason));
+  std::sort(parts.begin(), parts.end());
+  return fmt::format("0/{} nodes are available: {}.", nodes, fmt::join(parts, ", "));
+}
+
+}  // namespace gantry::scheduler

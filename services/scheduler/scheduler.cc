@@ -1,0 +1,317 @@
+#include "services/scheduler/scheduler.h"
+
+#include <glog/logging.h>
+
+#include <nlohmann/json.hpp>
+
+#include "libs/base/ids.h"
+#include "libs/model/json.h"
+#include "libs/model/workload.h"
+#include "schemas/api/core_v1_generated.h"
+
+namespace gantry::scheduler {
+
+using api::core_v1::Pod;
+using model::str;
+
+Scheduler::Scheduler(Loop& loop, bus::Commands& commands, projection::Cache& nodes, projection::Cache& pods,
+                     projection::Recorder* recorder)
+    : Scheduler(loop, commands, nodes, pods, recorder, Options()) {}
+
+Scheduler::Scheduler(Loop& loop, bus::Commands& commands, projection::Cache& nodes, projection::Cache& pods,
+                     projection::Recorder* recorder, Options options)
+    : loop_(loop),
+      commands_(commands),
+      nodes_(nodes),
+      pods_(pods),
+      recorder_(recorder),
+      options_(std::move(options)),
+      nonce_(new_uid().substr(0, 8)) {
+  nodes_.for_each([this](const model::Object& o) { node_changed({{}, o}); });
+  pods_.for_each([this](const model::Object& o) { pod_changed({{}, o}); });
+  nodes_.on_change([this, alive = alive_](const projection::Change& change) {
+    if (*alive) node_changed(change);
+  });
+  pods_.on_change([this, alive = alive_](const projection::Change& change) {
+    if (*alive) pod_changed(change);
+  });
+  tick_ = loop_.every(std::chrono::milliseconds(200), [this] { settle(); });
+}
+
+Scheduler::~Scheduler() { *alive_ = false; }
+
+void Scheduler::lead(std::string lease, uint64_t epoch) {
+  resign();
+  phase_ = Phase::kCatchingUp;
+  lease_ = std::move(lease);
+  epoch_ = epoch;
+  catch_up_ = projection::catch_up(loop_, commands_, {&nodes_, &pods_}, [this] { start(); });
+  LOG(INFO) << "scheduler=" << options_.name << " epoch=" << epoch << " elected, catching up";
+}
+
+void Scheduler::resign() {
+  ++term_;
+  phase_ = Phase::kFollowing;
+  catch_up_.reset();
+  retries_.clear();
+  in_flight_ = 0;
+  // What was assumed and is not in the view is not known: the view alone counts again.
+  auto assumed = std::exchange(assumed_, {});
+  for (const auto& [key, a] : assumed) {
+    size_t slash = key.find('/');
+    const model::Object* pod = pods_.find(key.substr(0, slash), key.substr(slash + 1));
+    if (pod == nullptr || !occupies(*pod)) cluster_.remove_pod(key);
+  }
+  queue_.clear();
+  blocked_.clear();
+}
+
+void Scheduler::start() {
+  phase_ = Phase::kLeading;
+  pods_.for_each([this](const model::Object& o) {
+    if (wants_node(o, options_.name)) queue_.add(describe(o));
+  });
+  LOG(INFO) << "scheduler=" << options_.name << " epoch=" << epoch_ << " leading, pending=" << queue_.active()
+            << " nodes=" << cluster_.node_count();
+  wake_turn();
+}
+
+void Scheduler::node_changed(const projection::Change& change) {
+  if (change.after) {
+    if (cluster_.set_node(change.after)) wake_sleepers();
+  } else {
+    cluster_.remove_node(change.before.name());
+    wake_sleepers();
+  }
+}
+
+void Scheduler::pod_changed(const projection::Change& change) {
+  const model::Object& object = change.after ? change.after : change.before;
+  std::string key = fmt::format("{}/{}", object.ns(), object.name());
+  auto assumed = assumed_.find(key);
+  if (assumed != assumed_.end() && (!change.after || change.after.uid() != assumed->second.uid ||
+                                    occupies(change.after) || model::pod_terminal(*change.after.as<Pod>()))) {
+    assumed_.erase(assumed);  // the view knows better now
+    assumed = assumed_.end();
+  }
+  if (!change.after || model::pod_terminal(*change.after.as<Pod>())) {
+    queue_.remove(key);
+    if (cluster_.remove_pod(key)) wake_sleepers();
+    return;
+  }
+  if (occupies(change.after)) {
+    queue_.remove(key);
+    std::string_view node = str(change.after.as<Pod>()->spec()->node_name());
+    bool same = change.before && change.before.uid() == change.after.uid();
+    if (!same || cluster_.node_of(key) != node) cluster_.set_pod(describe(change.after), node);
+    return;
+  }
+  if (assumed != assumed_.end()) return;  // an event from before the bind
+  bool waits = wants_node(change.after, options_.name);
+  if (!waits) {
+    queue_.remove(key);
+    return;
+  }
+  if (phase_ != Phase::kLeading) return;
+  // A change of its status (our own report that it does not fit) is no reason to try it again.
+  if (change.before && queue_.contains(key) && change.before.uid() == change.after.uid()) {
+    PodInfo info = describe(change.after);
+    if (info.shape == describe(change.before).shape) return;
+    queue_.add(std::move(info));
+  } else {
+    queue_.add(describe(change.after));
+  }
+  wake_turn();
+}
+
+void Scheduler::wake_turn() {
+  if (woken_ || phase_ != Phase::kLeading) return;
+  woken_ = true;
+  loop_.post([this, alive = alive_] {
+    if (!*alive) return;
+    woken_ = false;
+    turn();
+  });
+}
+
+void Scheduler::wake_sleepers() {
+  if (sleepers_ || queue_.sleeping() == 0) return;
+  sleepers_ = loop_.after(options_.wake_interval, [this] {
+    sleepers_.reset();
+    queue_.wake();
+    wake_turn();
+  });
+}
+
+void Scheduler::turn() {
+  if (phase_ != Phase::kLeading) return;
+  settle();
+  for (size_t n = 0; n < options_.per_turn && in_flight_ < options_.max_in_flight; ++n) {
+    Queue::Item* item = queue_.next();
+    if (item == nullptr) return;
+    ++counters_.tried;
+    try_one(*item);
+  }
+  if (queue_.active() > 0 && in_flight_ < options_.max_in_flight) wake_turn();  // else answers wake it
+}
+
+bool Scheduler::try_one(Queue::Item& item) {
+  auto blocked = blocked_.find(item.pod.shape);
+  if (blocked != blocked_.end()) {
+    if (blocked->second.generation == cluster_.generation()) {
+      reject(item, blocked->second.message);
+      return false;
+    }
+    blocked_.erase(blocked);
+  }
+  Choice choice = choose(cluster_, item.pod, cursor_);
+  if (choice.node == nullptr) {
+    std::string message = choice.why.message();
+    blocked_[item.pod.shape] = {cluster_.generation(), message};
+    reject(item, message);
+    return false;
+  }
+  PodInfo pod = item.pod;
+  queue_.remove(pod.key);
+  bind(pod, choice.node->name);
+  return true;
+}
+
+void Scheduler::bind(const PodInfo& pod, const std::string& node_name) {
+  std::string node = node_name;  // set_pod may move the cluster's slots
+  cluster_.set_pod(pod, node);
+  assumed_[pod.key] = {std::string(pod.object.uid()), node};
+  bus::Command command;
+  command.id = fmt::format("{}/{}/{}/{}", lease_, epoch_, nonce_, ++numbered_);
+  command.verb = bus::Verb::Bind;
+  command.resource = "pods";
+  command.ns = pod.object.ns();
+  command.name = pod.object.name();
+  command.uid = pod.object.uid();
+  command.node = node;
+  command.lease = lease_;
+  command.lease_epoch = epoch_;
+  command.field_manager = options_.name;
+  command.because = fmt::format("pods/{}@{}", pod.key, pod.object.revision());
+  ++in_flight_;
+  send_bind(std::move(command), pod.object);
+}
+
+void Scheduler::send_bind(bus::Command command, const model::Object& pod) {
+  bus::Command sent = command;
+  commands_.send(std::move(sent), [this, command = std::move(command), pod, term = term_,
+                                   alive = alive_](Result<bus::CommandOutcome> result) mutable {
+    if (!*alive || term != term_) return;
+    if (!result.ok() && result.code() == Code::kUnknownOutcome) {
+      ++counters_.resends;  // the same id again: bound once, whatever happened to the answer
+      uint64_t id = ++next_retry_;
+      retries_[id] = loop_.after(options_.retry, [this, id, command = std::move(command), pod]() mutable {
+        retries_.erase(id);
+        send_bind(std::move(command), pod);
+      });
+      return;
+    }
+    bound(command, pod, result);
+  });
+}
+
+void Scheduler::bound(const bus::Command& command, const model::Object& pod,
+                      const Result<bus::CommandOutcome>& result) {
+  --in_flight_;
+  std::string key = fmt::format("{}/{}", command.ns, command.name);
+  auto assumed = assumed_.find(key);
+  bool mine = assumed != assumed_.end() && assumed->second.uid == command.uid;
+  if (result.ok()) {
+    ++counters_.bound;
+    if (mine) assumed->second.answered = true, assumed->second.revision = result->revision;
+    if (recorder_ != nullptr) {
+      recorder_->record({pod, "Normal", "Scheduled", fmt::format("Successfully assigned {} to {}", key, command.node)},
+                        options_.name);
+    }
+  } else {
+    ++counters_.failed;
+    const Error& error = result.error();
+    if (lost_lease(error)) return;
+    VLOG(1) << "pod=" << key << " not bound to node=" << command.node << ": " << error.message;
+    if (mine) {
+      // Bound by another, or gone: the view will show it by then. Otherwise nothing was done: try again in a while.
+      if (error.current_revision > pods_.revision()) {
+        assumed->second.answered = true;
+        assumed->second.revision = error.current_revision;
+      } else {
+        uint64_t id = ++next_retry_;
+        retries_[id] = loop_.after(options_.retry, [this, id, key] {
+          retries_.erase(id);
+          forget(key);
+        });
+      }
+    }
+  }
+  if (queue_.active() > 0) wake_turn();
+}
+
+bool Scheduler::lost_lease(const Error& error) {
+  if (error.code != Code::kForbidden || error.causes.empty() || error.causes[0].field != "lease") return false;
+  LOG(WARNING) << "scheduler=" << options_.name << " epoch=" << epoch_ << " deposed: " << error.message;
+  resign();
+  if (deposed_) deposed_();
+  return true;
+}
+
+void Scheduler::forget(const std::string& key) {
+  if (assumed_.erase(key) == 0) return;
+  if (cluster_.remove_pod(key)) wake_sleepers();
+  size_t slash = key.find('/');
+  const model::Object* pod = pods_.find(key.substr(0, slash), key.substr(slash + 1));
+  if (pod == nullptr || !wants_node(*pod, options_.name)) return;
+  queue_.add(describe(*pod));
+  wake_turn();
+}
+
+/// Forgets what the view, having caught up with the bind, does not show as bound.
+void Scheduler::settle() {
+  std::vector<std::string> stale;
+  for (const auto& [key, assumed] : assumed_) {
+    if (assumed.answered && pods_.revision() >= assumed.revision) stale.push_back(key);
+  }
+  std::sort(stale.begin(), stale.end());
+  for (const std::string& key : stale) forget(key);
+}
+
+void Scheduler::reject(Queue::Item& item, const std::string& message) {
+  ++counters_.unschedulable;
+  std::string key = item.pod.key;
+  bool told = item.told == message;
+  item.told = message;
+  model::Object object = item.pod.object;
+  queue_.sleep(key);
+  if (told) return;
+  if (recorder_ != nullptr) recorder_->record({object, "Warning", "FailedScheduling", message}, options_.name);
+  const auto* old = model::condition(*object.as<Pod>(), "PodScheduled");
+  bool was_false = old != nullptr && str(old->status()) == "False";
+  if (was_false && str(old->message()) == message) return;
+  int64_t since = was_false ? old->last_transition_time().value_or(loop_.wall() / 1'000'000) : loop_.wall() / 1'000'000;
+  nlohmann::json condition = {{"type", "PodScheduled"},
+                              {"status", "False"},
+                              {"reason", "Unschedulable"},
+                              {"message", message},
+                              {"lastTransitionTime", model::format_time(since)}};
+  bus::Command command;
+  command.verb = bus::Verb::Patch;
+  command.resource = "pods";
+  command.subresource = "status";
+  command.ns = object.ns();
+  command.name = object.name();
+  command.uid = object.uid();
+  command.patch_type = bus::PatchType::Strategic;
+  command.json = nlohmann::json{{"status", {{"conditions", nlohmann::json::array({condition})}}}}.dump();
+  command.lease = lease_;
+  command.lease_epoch = epoch_;
+  command.field_manager = options_.name;
+  commands_.send(std::move(command), [this, term = term_, alive = alive_](const Result<bus::CommandOutcome>& result) {
+    if (!*alive || term != term_ || result.ok()) return;
+    lost_lease(result.error());  // anything else: the next failure tells it again
+  });
+}
+
+}  // namespace gantry::scheduler

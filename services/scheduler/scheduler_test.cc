@@ -1,0 +1,188 @@
+#include "services/scheduler/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include "libs/base/testing/manual_loop.h"
+#include "libs/model/schema.h"
+#include "libs/projection/testing/fake_cluster.h"
+
+namespace gantry::scheduler {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+struct SchedulerTest : ::testing::Test {
+  void SetUp() override {
+    cluster.attach(nodes);
+    cluster.attach(pods);
+    cluster.attach(events);
+  }
+  void lead(uint64_t epoch = 1) {
+    scheduler.lead("scheduler", epoch);
+    loop.advance(100ms);
+  }
+  void node(std::string_view name, std::string_view cpu = "2", std::string_view spec = "{}") {
+    cluster.add(fmt::format(
+        R"({{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{}"}},"spec":{},"status":{{"allocatable":{{"cpu":"{}","memory":"8Gi","pods":"110"}}}}}})",
+        name, spec, cpu));
+  }
+  void pod(std::string_view name, std::string_view cpu = "1", std::string_view spec = "") {
+    cluster.add(fmt::format(
+        R"({{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{}","namespace":"d"}},"spec":{{{}"containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{}"}}}}}}]}}}})",
+        name, spec, cpu));
+  }
+  std::string where(std::string_view name) {
+    return (*cluster.get("pods", fmt::format("d/{}", name)))["spec"].value("nodeName", "");
+  }
+  size_t bound() {
+    size_t n = 0;
+    for (const json& p : cluster.all("pods")) n += p["spec"].contains("nodeName");
+    return n;
+  }
+  gantry::testing::ManualLoop loop;
+  projection::testing::FakeCluster cluster{loop};
+  projection::Cache nodes{*model::Schema::get().by_resource("nodes")}, pods{*model::Schema::get().by_resource("pods")},
+      events{*model::Schema::get().by_resource("events")};
+  projection::Recorder recorder{loop, cluster, "default-scheduler", ""};
+  Scheduler scheduler{loop, cluster, nodes, pods, &recorder};
+};
+
+TEST_F(SchedulerTest, BindsWhatWaitsAndWhatComes) {
+  node("a");
+  node("b");
+  pod("p1");
+  loop.advance(1s);
+  EXPECT_EQ(bound(), 0u);  // not elected
+  lead();
+  EXPECT_EQ(bound(), 1u);
+  pod("p2");
+  pod("other", "1", R"("schedulerName":"mine",)");
+  pod("gated", "1", R"("schedulingGates":[{"name":"wait"}],)");
+  loop.advance(100ms);
+  EXPECT_NE(where("p1"), where("p2"));
+  EXPECT_EQ(where("other"), "");
+  EXPECT_EQ(where("gated"), "");
+  cluster.edit("pods", "d/gated", R"({"spec":{"schedulingGates":null}})");
+  loop.advance(100ms);
+  EXPECT_NE(where("gated"), "");
+  json event = cluster.all("events")[1];  // after that of "gated"
+  EXPECT_EQ(event["reason"], "Scheduled");
+  EXPECT_EQ(event["message"], "Successfully assigned d/p1 to " + where("p1"));
+  EXPECT_EQ(event["involvedObject"]["name"], "p1");
+  EXPECT_EQ(event["source"]["component"], "default-scheduler");
+}
+
+TEST_F(SchedulerTest, TellsWhyAndWakesWhenRoomComes) {
+  node("a", "1");
+  lead();
+  pod("p1");
+  loop.advance(100ms);
+  pod("p2");
+  loop.advance(100ms);
+  EXPECT_EQ(where("p2"), "");
+  json condition = (*cluster.get("pods", "d/p2"))["status"]["conditions"][0];
+  EXPECT_EQ(condition["type"], "PodScheduled");
+  EXPECT_EQ(condition["status"], "False");
+  EXPECT_EQ(condition["reason"], "Unschedulable");
+  EXPECT_EQ(condition["message"], "0/1 nodes are available: 1 Insufficient cpu.");
+  uint64_t tried = scheduler.counters().tried;
+  size_t log = cluster.log.size();
+  loop.advance(10min);
+  EXPECT_EQ(scheduler.counters().tried, tried);  // it sleeps
+  EXPECT_EQ(cluster.log.size(), log);
+  cluster.erase("pods", "d/p1");
+  loop.advance(200ms);
+  EXPECT_EQ(where("p2"), "a");
+  pod("p3");
+  loop.advance(200ms);
+  EXPECT_EQ(where("p3"), "");
+  node("b");
+  loop.advance(200ms);
+  EXPECT_EQ(where("p3"), "b");
+}
+
+TEST_F(SchedulerTest, NeverOvercommitsWhileTheViewIsBehind) {
+  node("a", "3");
+  lead();
+  cluster.hold_events = true;
+  loop.drain();
+  cluster.release_events();
+  for (int i = 0; i < 10; ++i) pod(fmt::format("p{}", i));
+  loop.drain();
+  cluster.hold_events = true;  // binds happen, the view does not see them
+  loop.advance(10s);
+  EXPECT_EQ(bound(), 3u);
+  cluster.release_events();
+  loop.advance(10s);
+  EXPECT_EQ(bound(), 3u);
+  EXPECT_EQ(scheduler.queue().sleeping(), 7u);
+}
+
+TEST_F(SchedulerTest, LostAnswersAndFailuresAreResolved) {
+  for (int i = 0; i < 5; ++i) node(fmt::format("n{}", i), "4");
+  cluster.lose_answer = [n = 0](const bus::Command& c) mutable { return c.verb == bus::Verb::Bind && ++n % 3 == 0; };
+  cluster.before = [n = 0](const bus::Command& c) mutable -> std::optional<Error> {
+    if (c.verb == bus::Verb::Bind && ++n % 4 == 0) return Error{.code = Code::kUnavailable, .message = "later"};
+    return std::nullopt;
+  };
+  lead();
+  for (int i = 0; i < 20; ++i) pod(fmt::format("p{}", i));
+  loop.advance(2min);
+  EXPECT_EQ(bound(), 20u);
+  std::map<std::string, int> count;
+  for (const json& p : cluster.all("pods")) ++count[p["spec"]["nodeName"]];
+  for (const auto& [name, n] : count) EXPECT_LE(n, 4) << name;
+  EXPECT_EQ(scheduler.in_flight(), 0u);
+}
+
+TEST_F(SchedulerTest, ABindRefusedIsForgotten) {
+  node("a", "1");
+  lead();
+  cluster.before = [&](const bus::Command& c) -> std::optional<Error> {
+    if (c.verb != bus::Verb::Bind || c.name != "gone") return std::nullopt;
+    cluster.before = nullptr;
+    cluster.erase("pods", "d/gone");  // a user was faster
+    return Error{.code = Code::kNotFound, .message = "pods \"gone\" not found"};
+  };
+  pod("gone");
+  loop.advance(3s);
+  pod("next");
+  loop.advance(3s);
+  EXPECT_EQ(where("next"), "a");
+}
+
+TEST_F(SchedulerTest, AFencedLeaderBindsNothingAndANewOneDoes) {
+  node("a");
+  cluster.fenced["scheduler"] = 2;
+  bool told = false;
+  scheduler.on_deposed([&] { told = true; });
+  pod("p");
+  lead(1);
+  EXPECT_TRUE(told);
+  EXPECT_EQ(bound(), 0u);
+  EXPECT_EQ(scheduler.cluster().node("a")->pods, 0);
+  lead(2);
+  EXPECT_EQ(where("p"), "a");
+}
+
+TEST_F(SchedulerTest, HigherPriorityGoesFirst) {
+  node("a", "1");
+  pod("low");
+  pod("high", "1", R"("priority":1000,)");
+  lead();
+  EXPECT_EQ(where("high"), "a");
+  EXPECT_EQ(where("low"), "");
+}
+
+TEST_F(SchedulerTest, ThousandsAtOnce) {
+  for (int i = 0; i < 200; ++i) node(fmt::format("n{}", i), "32");
+  lead();
+  for (int i = 0; i < 3000; ++i) pod(fmt::format("p{}", i), "1");
+  loop.advance(1s);
+  EXPECT_EQ(bound(), 3000u);
+  EXPECT_EQ(scheduler.counters().bound, 3000u);
+}
+
+}  // namespace
+}  // namespace gantry::scheduler
