@@ -9,6 +9,7 @@
 
 #include "libs/model/assembler.h"
 #include "libs/model/json.h"
+#include "libs/model/json_text.h"
 #include "libs/model/path.h"
 #include "libs/model/quantity.h"
 
@@ -267,7 +268,8 @@ void Draft::set(std::string_view path, std::string_view text) {
     out.what = Value::Text{quantity->to_string()};
     return;
   }
-  out.what = Value::Text{std::string(text)};
+  // What a container wrote may be anything; an object's text is UTF-8.
+  out.what = Value::Text{f.scalar == Scalar::kBytes ? std::string(text) : valid_utf8(text)};
 }
 
 void Draft::set(std::string_view path, bool value_) {

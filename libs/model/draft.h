@@ -30,7 +30,8 @@ class Draft {
   Draft& operator=(Draft&&) noexcept;
   ~Draft();
 
-  void set(std::string_view path, std::string_view value);  // strings, quantities; also Time as RFC 3339
+  /// Strings (what is not UTF-8 becomes U+FFFD), bytes, quantities; also Time as RFC 3339.
+  void set(std::string_view path, std::string_view value);
   void set(std::string_view path, const char* value) { set(path, std::string_view(value)); }
   void set(std::string_view path, bool value);
   void set(std::string_view path, int value) { set(path, static_cast<int64_t>(value)); }

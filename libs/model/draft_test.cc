@@ -140,6 +140,12 @@ TEST(Draft, EveryFieldCanBeSetAndCleared) {
   }
 }
 
+TEST(Draft, KeepsTextUtf8) {
+  Draft draft(kind("pods"));
+  draft.set("status.message", "gr\xc3\xb6\xc3 \xff\xe2\x82");
+  EXPECT_EQ(text(draft), "{\"status\":{\"message\":\"grö\uFFFD \uFFFD\uFFFD\uFFFD\"}}");
+}
+
 TEST(DraftDeathTest, WrongPathsAndTypesAreProgrammingErrors) {
   Draft draft(kind("pods"));
   EXPECT_DEATH(draft.set("spec.nodename", "x"), "PodSpec has no field nodename");

@@ -174,6 +174,9 @@ TEST(Json, TheKindMustFit) {
             "the API version in the data (v1) does not match the expected API version (apps/v1)");
   EXPECT_EQ(error_of(kind("pods"), R"({"apiVersion":"v1","kind":"Service"})"),
             "Service in version \"v1\" cannot be handled as a Pod");
+  EXPECT_TRUE(from_json(*Schema::get().by_api_version("v1", "DeleteOptions"),
+                        R"({"apiVersion":"apps/v1","kind":"DeleteOptions"})")
+                  .ok());
   EXPECT_EQ(from_json(kind("pods"), "{").code(), Code::kBadRequest);
   EXPECT_EQ(from_json(kind("pods"), "").code(), Code::kBadRequest);
   EXPECT_EQ(from_json(kind("pods"), "{\"metadata\":{\"name\":\"\xff\"}}").code(), Code::kBadRequest);

@@ -1,6 +1,7 @@
 #include "libs/model/json_text.h"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 
 #include <array>
 #include <cmath>
@@ -56,6 +57,24 @@ void write_json_double(double value, std::string& out) {
     return;
   }
   fmt::format_to(std::back_inserter(out), "{}", value);
+}
+
+std::string valid_utf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return std::string(text);
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    auto c = static_cast<unsigned char>(text[i]);
+    size_t n = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    auto piece = text.substr(i, n);
+    if (simdjson::validate_utf8(piece.data(), piece.size())) {
+      out += piece;
+      i += n;
+    } else {
+      out += "\xef\xbf\xbd";
+      ++i;
+    }
+  }
+  return out;
 }
 
 }  // namespace gantry::model

@@ -11,4 +11,7 @@ void write_json_string(std::string_view text, std::string& out);
 /// Shortest text that reads back as the same number; NaN and infinities, which JSON lacks, as null.
 void write_json_double(double value, std::string& out);
 
+/// The text with every byte that is not part of UTF-8 replaced by U+FFFD.
+std::string valid_utf8(std::string_view text);
+
 }  // namespace gantry::model

@@ -15,7 +15,11 @@ namespace {
 using Attributes = flatbuffers::Vector<flatbuffers::Offset<reflection::KeyValue>>;
 
 const reflection::KeyValue* find(const Attributes* attributes, const char* key) {
-  return attributes ? attributes->LookupByKey(key) : nullptr;
+  if (attributes == nullptr) return nullptr;
+  for (const auto* a : *attributes) {
+    if (a->key()->string_view() == key) return a;
+  }
+  return nullptr;
 }
 
 std::string text(const Attributes* attributes, const char* key) {
