@@ -52,7 +52,8 @@ void Leases::show(const bus::Command& held, const std::string& holder, int64_t s
   draft.set("spec.leaseDurationSeconds", seconds);
   draft.set("spec.acquireTime", now);
   draft.set("spec.renewTime", now);
-  draft.set("spec.leaseTransitions", static_cast<int64_t>(epoch));
+  // Without the store epoch, which does not fit into its 32 bits.
+  draft.set("spec.leaseTransitions", static_cast<int64_t>(epoch & ((uint64_t{1} << state::kEpochShift) - 1)));
   bus::Command command;
   command.verb = there == nullptr ? bus::Verb::Create : bus::Verb::Update;
   command.resource = "leases";
