@@ -207,7 +207,7 @@ bool RedisConnection::enter(bool raise, std::function<void(bool)> done) {
     token_ = text(reply);
     auto epoch = number(token_);
     if (epoch > shared_.epoch) {
-      LOG(INFO) << "state] redis entered address=" << options_.address << " epoch=" << epoch;
+      LOG(INFO) << "redis entered address=" << options_.address << " epoch=" << epoch;
       shared_.epoch = epoch;
     }
     done(true);
@@ -275,7 +275,7 @@ void RedisConnection::disconnected() {
   sent_.clear();
   setup_timer_.reset();
   dropping_ = false;
-  VLOG(1) << "state] redis connection lost address=" << options_.address << " reason=\"" << last_error_ << '"';
+  VLOG(1) << "redis connection lost address=" << options_.address << " reason=\"" << last_error_ << '"';
   callbacks_.lost();
   retry();
 }

@@ -97,7 +97,7 @@ void RedisStore::Impl::refused(const FlightPtr& flight, RedisConnection& connect
   }
   if (what.starts_with("READONLY")) drop_all("the server became a replica");
   auto error = redis_error(reply);
-  if (error.code == Code::kInternal) LOG(ERROR) << "state] commit failed reason=\"" << what << '"';
+  if (error.code == Code::kInternal) LOG(ERROR) << "commit failed reason=\"" << what << '"';
   finish(flight, std::move(error));
 }
 

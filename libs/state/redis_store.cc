@@ -94,13 +94,13 @@ void RedisStore::Impl::connections_changed() {
   if (!unresolved_.empty()) later([this] { resolve(); });
   bool now = ready();
   if (auto error = last_error(); !now && error != logged_error_) {
-    LOG(WARNING) << "state] redis unavailable address=" << options_.address << " reason=\"" << error << '"';
+    LOG(WARNING) << "redis unavailable address=" << options_.address << " reason=\"" << error << '"';
     logged_error_ = std::move(error);
   }
   if (now == was_ready_) return;
   was_ready_ = now;
   if (now) {
-    LOG(INFO) << "state] redis connected address=" << options_.address << " epoch=" << shared_.epoch;
+    LOG(INFO) << "redis connected address=" << options_.address << " epoch=" << shared_.epoch;
     logged_error_.clear();
   }
   std::erase_if(ready_listeners_, [](const auto& weak) { return weak.expired(); });
