@@ -83,6 +83,10 @@ void ip_problem(Problems& problems, std::string_view ip, std::string_view why) {
   problems.invalid_json("spec.clusterIPs", fmt::format("[]string{{\"{}\"}}", ip),
                         fmt::format("failed to allocate IP {}: {}", ip, why));
 }
+// By name: what a Service of the same name holds is not in the way; if it may not be made anew, the store says so.
+bool other(const Object& service, const Object* by) {
+  return by == nullptr || service.ns() != by->ns() || service.name() != by->name();
+}
 constexpr std::string_view kIpTaken = "provided IP is already allocated",
                            kPortTaken = "provided port is already allocated";
 
@@ -107,18 +111,18 @@ bool Allocator::in_range(std::string_view ip) const {
   return address && *address > base_ && *address < base_ + size_ - 1;
 }
 
-bool Allocator::ip_in_use(std::string_view ip, std::string_view uid) const {
+bool Allocator::ip_in_use(std::string_view ip, const model::Object* by) const {
   bool used = false;
   world_.find("services")->cache().for_each_by("claim", ip_claim(ip), [&](const Object& s) {
-    used = used || s.uid() != uid;
+    used = used || other(s, by);
   });
   return used;
 }
 
-bool Allocator::port_in_use(std::string_view protocol, int port, std::string_view uid) const {
+bool Allocator::port_in_use(std::string_view protocol, int port, const model::Object* by) const {
   bool used = false;
   world_.find("services")->cache().for_each_by("claim", port_claim(protocol, port), [&](const Object& s) {
-    used = used || s.uid() != uid;
+    used = used || other(s, by);
   });
   return used;
 }
@@ -127,11 +131,11 @@ std::string Allocator::random_ip() {
   // Not the network, not the first (the kubernetes Service), not the broadcast address.
   for (int i = 0; i < 64; ++i) {
     std::string ip = print_ip(base_ + 2 + static_cast<uint32_t>(random_() % (size_ - 3)));
-    if (!ip_in_use(ip, {})) return ip;
+    if (!ip_in_use(ip, nullptr)) return ip;
   }
   for (uint32_t i = 2; i < size_ - 1; ++i) {
     std::string ip = print_ip(base_ + i);
-    if (!ip_in_use(ip, {})) return ip;
+    if (!ip_in_use(ip, nullptr)) return ip;
   }
   return {};
 }
@@ -140,7 +144,7 @@ uint16_t Allocator::random_port(const std::string& protocol, const std::vector<s
   const uint32_t count = config_.node_port_max - config_.node_port_min + 1;
   const auto free = [&](int port) {
     return std::find(taken.begin(), taken.end(), port_claim(protocol, port)) == taken.end() &&
-           !port_in_use(protocol, port, {});
+           !port_in_use(protocol, port, nullptr);
   };
   const auto start = static_cast<uint32_t>(random_() % count);
   for (uint32_t i = 0; i < count; ++i) {
@@ -170,7 +174,7 @@ void Allocator::allocate_ip(model::Draft& draft, const Object& after, const core
       ip_problem(problems, ip,
                  fmt::format("the provided IP ({}) is not in the valid range. The range of valid IPs is {}", ip,
                              config_.service_cidr));
-    } else if (ip_in_use(ip, after.uid())) {
+    } else if (ip_in_use(ip, &after)) {
       ip_problem(problems, ip, kIpTaken);
     }
   }
@@ -204,7 +208,7 @@ void Allocator::allocate_ports(model::Draft& draft, const Object& after, const c
         problems.invalid(node_port_path(i), now,
                          fmt::format("provided port is not in the valid range. The range of valid ports is {}-{}",
                                      config_.node_port_min, config_.node_port_max));
-      } else if (port_in_use(protocol_of(port), now, after.uid())) {
+      } else if (port_in_use(protocol_of(port), now, &after)) {
         problems.invalid(node_port_path(i), now, kPortTaken);
       }
     }

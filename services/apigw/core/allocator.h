@@ -46,8 +46,9 @@ class Allocator {
                       Problems& problems);
   bool in_range(std::string_view ip) const;
   uint16_t random_port(const std::string& protocol, const std::vector<std::string>& taken);
-  bool ip_in_use(std::string_view ip, std::string_view uid) const;
-  bool port_in_use(std::string_view protocol, int port, std::string_view uid) const;
+  // By another Service than `by`.
+  bool ip_in_use(std::string_view ip, const model::Object* by) const;
+  bool port_in_use(std::string_view protocol, int port, const model::Object* by) const;
 
   const World& world_;
   const ApiConfig& config_;

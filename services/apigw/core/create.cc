@@ -14,7 +14,11 @@ namespace {
 void first_status(model::Draft& draft, const model::Object& given) {
   const std::string& resource = given.kind().resource;
   if (resource == "pods") draft.set("status.phase", "Pending");
-  if (resource == "namespaces") draft.set("status.phase", "Active");
+  if (resource == "namespaces") {
+    draft.set("status.phase", "Active");
+    draft.clear("spec.finalizers");
+    draft.set("spec.finalizers[+]", "kubernetes");
+  }
   if (resource == "deployments" || resource == "replicasets") draft.set_empty("status");
   if (resource == "services") draft.set_empty("status.loadBalancer");
 }

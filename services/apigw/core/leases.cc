@@ -13,6 +13,7 @@ namespace {
 using model::str;
 
 constexpr int64_t kDefaultSeconds = 15;
+constexpr int64_t kMaxSeconds = 3600;
 constexpr size_t kMaxBody = 64 << 10;
 
 }  // namespace
@@ -23,12 +24,12 @@ void Leases::hold(const RequestPtr& request) {
   const auto* spec = body->as<api::coordination_v1::Lease>()->spec();
   const std::string holder(spec == nullptr ? std::string_view() : str(spec->holder_identity()));
   const int64_t seconds = spec == nullptr ? kDefaultSeconds : spec->lease_duration_seconds().value_or(kDefaultSeconds);
-  if (holder.empty() || seconds <= 0)
+  if (holder.empty() || seconds <= 0 || seconds > kMaxSeconds)
     return request->done(bad_request("a lease is held by spec.holderIdentity for spec.leaseDurationSeconds"));
   store_.hold(request->command.name, holder, static_cast<uint32_t>(seconds * 1000),
               alive_.guard([this, request, holder, seconds](Result<uint64_t> epoch) {
                 if (!epoch.ok()) return request->done(epoch.error());
-                show(request->command, holder, seconds, request->now * 1'000'000, *epoch);
+                show(request->command, holder, seconds, request->now * 1'000'000);
                 Answer answer;
                 answer.outcome = Answer::Outcome::kNothing;
                 answer.kind = request->kind;
@@ -38,8 +39,7 @@ void Leases::hold(const RequestPtr& request) {
 }
 
 // Only when the holder changes: a write per renewal would be the most frequent one of the cluster.
-void Leases::show(const bus::Command& held, const std::string& holder, int64_t seconds, WallMicros now,
-                  uint64_t epoch) {
+void Leases::show(const bus::Command& held, const std::string& holder, int64_t seconds, WallMicros now) {
   const auto& kind = *model::Schema::get().by_resource("leases");
   const model::Object* there = api_.peek("leases", held.ns, held.name);
   if (there != nullptr) {
@@ -52,8 +52,8 @@ void Leases::show(const bus::Command& held, const std::string& holder, int64_t s
   draft.set("spec.leaseDurationSeconds", seconds);
   draft.set("spec.acquireTime", now);
   draft.set("spec.renewTime", now);
-  // Without the store epoch, which does not fit into its 32 bits.
-  draft.set("spec.leaseTransitions", static_cast<int64_t>(epoch & ((uint64_t{1} << state::kEpochShift) - 1)));
+  const auto* old = there == nullptr ? nullptr : there->as<api::coordination_v1::Lease>()->spec();
+  draft.set("spec.leaseTransitions", old == nullptr ? 0 : old->lease_transitions().value_or(0) + 1);
   bus::Command command;
   command.verb = there == nullptr ? bus::Verb::Create : bus::Verb::Update;
   command.resource = "leases";

@@ -17,7 +17,7 @@ class Leases {
   void hold(const RequestPtr& request);
 
  private:
-  void show(const bus::Command& command, const std::string& holder, int64_t seconds, WallMicros now, uint64_t epoch);
+  void show(const bus::Command& command, const std::string& holder, int64_t seconds, WallMicros now);
 
   state::Store& store_;
   Api& api_;

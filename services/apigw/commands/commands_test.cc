@@ -1,0 +1,102 @@
+#include "services/apigw/commands/commands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "libs/bus/events.h"
+#include "libs/bus/testing/fake_bus.h"
+#include "services/apigw/core/testing/test_gateway.h"
+#include "services/apigw/relay/relay.h"
+
+namespace gantry::apigw::testing {
+namespace {
+
+using Json = nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class CommandsTest : public ::testing::Test {
+ protected:
+  Result<bus::CommandOutcome> send(const std::string& identity, bus::Command command) {
+    auto connection = network.connect(identity, bus::permissions_for(identity));
+    auto client = bus::make_command_client(g.loop, *connection, identity);
+    std::optional<Result<bus::CommandOutcome>> outcome;
+    client->send(std::move(command), [&](Result<bus::CommandOutcome> o) { outcome.emplace(std::move(o)); });
+    g.loop.run_until([&] { return outcome.has_value(); }, std::chrono::seconds(20));
+    return outcome ? std::move(*outcome) : Result<bus::CommandOutcome>(Error{Code::kInternal, "no answer"});
+  }
+
+  TestGateway g;
+  gantry::testing::FakeNetwork network{g.loop};
+  std::unique_ptr<gantry::testing::FakeBus> gateway = network.connect("apigw");
+  std::shared_ptr<bus::CommandServer> server =
+      bus::make_command_server(g.loop, *gateway, command_handler(g.loop, *g.api));
+};
+
+TEST_F(CommandsTest, TheSubjectSaysWhoAsks) {
+  EXPECT_THAT(send("node-n1", {.verb = bus::Verb::Whoami})->json, HasSubstr("\"username\":\"system:node:n1\""));
+  const auto denied = send("node-n1", {.verb = bus::Verb::List, .resource = "pods"});
+  ASSERT_EQ(denied.code(), Code::kForbidden);
+  EXPECT_EQ(denied.error().message,
+            "pods is forbidden: User \"system:node:n1\" cannot list resource \"pods\" in API group \"\" at the cluster "
+            "scope");
+}
+
+TEST_F(CommandsTest, ObjectsComeInTheFormAskedFor) {
+  const auto created =
+      send("admin",
+           {.verb = bus::Verb::Create, .resource = "pods", .ns = "default", .json = TestGateway::pod("web").dump()});
+  ASSERT_TRUE(created.ok()) << created.error().message;
+  EXPECT_FALSE(created->object.empty());
+  EXPECT_FALSE(created->uid.empty());
+  bus::Command get{.verb = bus::Verb::Get, .resource = "pods", .ns = "default", .name = "web", .as_json = true};
+  EXPECT_EQ(Json::parse(send("admin", get)->json)["metadata"]["resourceVersion"], std::to_string(created->revision));
+  bus::Command list{.verb = bus::Verb::List, .resource = "pods", .ns = "default", .as_table = true};
+  EXPECT_EQ(Json::parse(send("admin", list)->json)["kind"], "Table");
+  list.as_table = false;
+  EXPECT_EQ(send("admin", list)->items.size(), 1);
+}
+
+TEST_F(CommandsTest, ErrorsTravelWhole) {
+  const auto bad = send("admin", {.verb = bus::Verb::Create,
+                                  .resource = "pods",
+                                  .ns = "default",
+                                  .json = R"({"metadata":{"name":"web"},"spec":{}})"});
+  ASSERT_EQ(bad.code(), Code::kInvalid);
+  EXPECT_EQ(bad.error().message, "Pod \"web\" is invalid: spec.containers: Required value");
+  ASSERT_EQ(bad.error().causes.size(), 1);
+  EXPECT_EQ(bad.error().causes[0].field, "spec.containers");
+}
+
+TEST_F(CommandsTest, AFeedFollowsItsNodeThroughEverything) {
+  Relay relay(g.loop, g.store, *gateway, {.holder = "a"});
+  auto connection = network.connect("node-n1", bus::permissions_for("node-n1"));
+  auto client = bus::make_command_client(g.loop, *connection, "node-n1");
+  std::vector<std::string> told;
+  auto feed = bus::make_feed(
+      g.loop, *connection, *client, {.resource = "pods", .node = "n1"},
+      {.reset = [&](uint64_t, const auto& items) { told.push_back(fmt::format("reset {}", items.size())); },
+       .event =
+           [&](const bus::Event& e) {
+             told.push_back(fmt::format("{} {}", e.type() == bus::EventType::Put ? "put" : "delete", e.name()->str()));
+           }});
+  g.loop.run_until([&] { return feed->synced(); }, std::chrono::seconds(10));
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(g.create("pods", "default", TestGateway::pod(name)).ok());
+  ASSERT_TRUE(g.bind("default", "a", "n1").ok());
+  ASSERT_TRUE(g.bind("default", "b", "n2").ok());
+  g.loop.drain();
+  EXPECT_THAT(told, ElementsAre("reset 0", "put a"));
+  // The tail is lost: the head tells.
+  network.set_faults(
+      {.drop = 1, .only = [](std::string_view subject) { return subject.starts_with("gantry.events."); }});
+  ASSERT_TRUE(g.bind("default", "c", "n1").ok());
+  g.loop.drain();
+  network.set_faults({});
+  g.loop.advance(std::chrono::seconds(3));
+  EXPECT_THAT(told, ElementsAre("reset 0", "put a", "put c"));
+  EXPECT_EQ(feed->counters().snapshots, 1);
+  EXPECT_TRUE(connection->violations().empty());
+}
+
+}  // namespace
+}  // namespace gantry::apigw::testing
