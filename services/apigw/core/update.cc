@@ -114,7 +114,7 @@ Result<Plan> update_status(const Context& context, Request& request, const Objec
   if (request.command.sequence_number != 0) {
     plan.commit_nothing = true;
     plan.guards.push_back({.kind = state::Guard::Kind::kSequence,
-                           .text = fmt::format("{}/{}", before.kind().resource, before.uid()),
+                           .text = std::string(before.uid()),
                            .number = request.command.sequence_epoch,
                            .number2 = request.command.sequence_number});
   }

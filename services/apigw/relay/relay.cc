@@ -26,7 +26,7 @@ void Relay::renew() {
   const auto ttl = static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.lease).count());
   const Duration asked = loop_.now();
   store_.hold("relay", config_.holder, ttl, [this, asked, alive = std::weak_ptr(token_)](Result<uint64_t> epoch) {
-    if (alive.expired()) return;
+    if (alive.expired() || resigned_) return;
     if (epoch.ok()) {
       held_at_ = asked;
       if (!active_) take_over();
@@ -36,13 +36,25 @@ void Relay::renew() {
   });
 }
 
+void Relay::resign(std::function<void()> done) {
+  resigned_ = true;
+  renew_.reset();
+  const bool held = active_;
+  if (held) step_down("resigned");
+  if (!held) return loop_.post(std::move(done));
+  bus_.flush([this, done = std::move(done), alive = std::weak_ptr(token_)](Status) {
+    if (alive.expired()) return;
+    store_.hold("relay", config_.holder, 1, [done](Result<uint64_t>) { done(); });
+  });
+}
+
 void Relay::take_over() {
   LOG(INFO) << "relay active: holder=" << config_.holder;
   active_ = true;
   ++counters_.takeovers;
   for (const auto& kind : model::Schema::get().kinds()) {
     if (kind.resource.empty()) continue;
-    streams_.push_back(std::make_unique<RelayStream>(loop_, store_, bus_, kind.resource, config_.active, counters_));
+    streams_.push_back(std::make_unique<RelayStream>(loop_, store_, bus_, kind.resource, config_, counters_));
   }
   heads_ = loop_.every(kHeadPeriod, [this] {
     for (auto& stream : streams_) stream->publish_heads();

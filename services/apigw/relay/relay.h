@@ -6,6 +6,7 @@
 // crash events are doubled, never missed. Subscribers drop doubles by their chains. Loop's thread only.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,7 +22,9 @@ struct RelayConfig {
   std::string holder;                          // this gateway, e.g. a random id
   Duration lease = std::chrono::seconds(5);    // another takes over this long after the active one has died
   Duration active = std::chrono::seconds(60);  // a chain without events for so long gets no heads any more
-  std::string stream = "GANTRY_EVENTS";        // JetStream's passive capture; empty: none is made
+  uint64_t keep =
+      100'000;  // entries of each change log that stay for replays; older ones are trimmed once they were published
+  std::string stream = "GANTRY_EVENTS";  // JetStream's passive capture; empty: none is made
 };
 
 class RelayStream;
@@ -32,6 +35,8 @@ class Relay {
   ~Relay();
 
   bool active() const { return active_; }
+  /// Stops and gives the lease back, so that another takes over at once.
+  void resign(std::function<void()> done);
   struct Counters {
     uint64_t events = 0, heads = 0, rewinds = 0, takeovers = 0;
   };
@@ -47,7 +52,7 @@ class Relay {
   state::Store& store_;
   bus::Bus& bus_;
   const RelayConfig config_;
-  bool active_ = false;
+  bool active_ = false, resigned_ = false;
   Duration held_at_{};
   Counters counters_;
   std::vector<std::unique_ptr<RelayStream>> streams_;

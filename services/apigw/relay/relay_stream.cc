@@ -18,6 +18,7 @@ using model::str;
 constexpr size_t kBatch = 500;
 constexpr auto kRetry = std::chrono::milliseconds(50);
 constexpr int kCheckTicks = 5;  // seconds between looks at the store's heads
+constexpr int kTrimTicks = 30;
 
 uint64_t parse(std::string_view text) {
   uint64_t value = 0;
@@ -34,9 +35,9 @@ auto RelayStream::guard(F f) {
   };
 }
 
-RelayStream::RelayStream(Loop& loop, state::Store& store, bus::Bus& bus, std::string resource, Duration active,
-                         Relay::Counters& counters)
-    : loop_(loop), store_(store), bus_(bus), resource_(std::move(resource)), active_(active), counters_(counters) {
+RelayStream::RelayStream(Loop& loop, state::Store& store, bus::Bus& bus, std::string resource,
+                         const RelayConfig& config, Relay::Counters& counters)
+    : loop_(loop), store_(store), bus_(bus), resource_(std::move(resource)), config_(config), counters_(counters) {
   watch_ = store_.watch(resource_, guard([this] { pump(); }));
   // What was in the connection's buffer may be lost with the connection.
   connection_ = bus_.on_connection(guard([this](bool connected) {
@@ -176,7 +177,7 @@ void RelayStream::rewind(const std::string& why) {
 void RelayStream::publish_heads() {
   if (!started_) return;
   for (auto it = chains_.begin(); it != chains_.end();) {
-    if (loop_.now() - it->second.seen > active_) {
+    if (loop_.now() - it->second.seen > config_.active) {
       it = chains_.erase(it);
       continue;
     }
@@ -188,7 +189,12 @@ void RelayStream::publish_heads() {
       ++counters_.heads;
     ++it;
   }
-  if (++ticks_ % kCheckTicks != 0) return;
+  ++ticks_;
+  if (ticks_ % kCheckTicks == 0) check_store();
+  if (ticks_ % kTrimTicks == 0) trim();
+}
+
+void RelayStream::check_store() {
   store_.head(resource_, guard([this](Result<state::Revision> head) {
                 if (!head.ok() || *head >= position_) return;
                 LOG(WARNING) << "the store has lost its tail: resource=" << resource_ << " published=" << position_
@@ -198,6 +204,16 @@ void RelayStream::publish_heads() {
                 load_heads();
                 save_cursor();
                 pump();
+              }));
+}
+
+// Only what was published goes, and what is old enough that a snapshot serves better than a replay.
+void RelayStream::trim() {
+  const uint64_t in_epoch = cursor_ & ((uint64_t{1} << state::kEpochShift) - 1);
+  if (in_epoch <= config_.keep) return;
+  store_.trim(resource_, cursor_ - config_.keep, guard([this](Status trimmed) {
+                if (!trimmed.ok())
+                  LOG(WARNING) << "log not trimmed: resource=" << resource_ << " error=" << trimmed.error().message;
               }));
 }
 

@@ -11,7 +11,7 @@ namespace gantry::apigw {
 class RelayStream {
  public:
   /// Starts at once. All references outlive it.
-  RelayStream(Loop& loop, state::Store& store, bus::Bus& bus, std::string resource, Duration active,
+  RelayStream(Loop& loop, state::Store& store, bus::Bus& bus, std::string resource, const RelayConfig& config,
               Relay::Counters& counters);
 
   /// The last revision of each active chain, and now and then a look whether the store still knows what was published.
@@ -30,6 +30,8 @@ class RelayStream {
   Status publish_event(std::string_view node, const std::string& event);
   void confirm();
   void save_cursor();
+  void check_store();
+  void trim();
   void rewind(const std::string& why);
   template <typename F>
   auto guard(F f);
@@ -38,7 +40,7 @@ class RelayStream {
   state::Store& store_;
   bus::Bus& bus_;
   const std::string resource_;
-  const Duration active_;
+  const RelayConfig& config_;
   Relay::Counters& counters_;
   uint64_t cursor_ = 0;    // confirmed by the bus
   uint64_t position_ = 0;  // published

@@ -1,0 +1,156 @@
+// gantry-apigw: the Kubernetes API over HTTPS, commands on NATS, the relay; the only writer of Redis.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <fstream>
+
+#include "libs/bus/command.h"
+#include "libs/http/server.h"
+#include "libs/service/service.h"
+#include "libs/state/redis_store.h"
+#include "services/apigw/commands/commands.h"
+#include "services/apigw/core/api.h"
+#include "services/apigw/relay/relay.h"
+#include "services/apigw/render/render.h"
+#include "services/apigw/rest/rest.h"
+
+namespace gantry::apigw {
+namespace {
+
+struct Options {
+  state::RedisOptions redis{.address = "127.0.0.1:6379"};
+  std::string redis_password_file;
+  http::ServerOptions http{.listen = "0.0.0.0:6443"};
+  ApiConfig api;
+  std::string node_port_range = "30000-32767";
+  uint64_t keep_log = RelayConfig().keep;
+};
+
+void add_flags(CLI::App& flags, Options& o) {
+  flags.add_option("--redis", o.redis.address, "Redis: unix:/path or host:port")->capture_default_str();
+  flags.add_option("--redis-user", o.redis.user, "ACL user");
+  flags.add_option("--redis-password-file", o.redis_password_file, "File with that user's password");
+  flags
+      .add_option("--redis-wait-replicas", o.redis.wait_replicas,
+                  "Replicas that must have a commit before it is answered")
+      ->capture_default_str();
+  flags.add_option("--listen", o.http.listen, "HTTPS: host:port")->capture_default_str();
+  flags.add_option("--tls-cert", o.http.tls_cert_file, "PEM chain of the server; without it plain HTTP");
+  flags.add_option("--tls-key", o.http.tls_key_file, "PEM key of the server");
+  flags.add_option("--client-ca", o.http.client_ca_file, "PEM of the authority that signs client certificates");
+  flags.add_option("--service-cidr", o.api.service_cidr, "Cluster IPs of Services")->capture_default_str();
+  flags.add_option("--node-port-range", o.node_port_range, "Node ports of Services: first-last")->capture_default_str();
+  flags.add_option("--advertise-address", o.api.advertise_address,
+                   "IP:PORT at which pods reach this gateway: endpoint of the kubernetes Service");
+  flags.add_option("--keep-log", o.keep_log, "Entries of each change log that stay for replays")->capture_default_str();
+}
+
+Status complete(Options& o) {
+  const size_t dash = o.node_port_range.find('-');
+  const auto number = [](std::string_view text, uint16_t& out) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc() && end == text.data() + text.size() && out > 0;
+  };
+  if (dash == std::string::npos || !number(std::string_view(o.node_port_range).substr(0, dash), o.api.node_port_min) ||
+      !number(std::string_view(o.node_port_range).substr(dash + 1), o.api.node_port_max) ||
+      o.api.node_port_min > o.api.node_port_max) {
+    return Error{Code::kInvalid, fmt::format("--node-port-range {}: want first-last", o.node_port_range)};
+  }
+  if (o.redis_password_file.empty()) return Done{};
+  std::ifstream file(o.redis_password_file);
+  if (!std::getline(file, o.redis.password)) {
+    return Error{Code::kInvalid, fmt::format("--redis-password-file {}: cannot be read", o.redis_password_file)};
+  }
+  return Done{};
+}
+
+Error of_http(int status, std::string_view message) {
+  switch (status) {
+    case 413:
+      return {Code::kTooLarge, std::string(message)};
+    case 500:
+      return {Code::kInternal, std::string(message)};
+    case 503:
+      return {Code::kUnavailable, std::string(message)};
+    default:
+      return {Code::kBadRequest, std::string(message)};
+  }
+}
+
+/// All that runs in the process, in the order in which it depends on one another.
+struct Gateway {
+  Gateway(service::Service& service, const Options& o)
+      : store(service.loop(), o.redis),
+        api(make_api(service.loop(), store, o.api)),
+        rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
+        relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
+        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))),
+        server(service.loop(), o.http, [this](http::Request request, std::shared_ptr<http::Responder> responder) {
+          rest.handle(std::move(request), std::move(responder));
+        }) {}
+
+  state::RedisStore store;
+  std::unique_ptr<Api> api;
+  Rest rest;
+  Relay relay;
+  std::shared_ptr<bus::CommandServer> commands;
+  http::Server server;
+};
+
+void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
+  auto& events = metrics.counter("gantry_relay_events_total", "Events published.");
+  auto& rewinds = metrics.counter("gantry_relay_rewinds_total", "Times that events were published again.");
+  auto& active = metrics.gauge("gantry_relay_active", "1 if this gateway relays.");
+  auto& commands = metrics.counter("gantry_commands_total", "Commands received on the bus.");
+  auto& shed = metrics.counter("gantry_commands_shed_total", "Commands refused because too many were in flight.");
+  auto& requests = metrics.counter("gantry_http_requests_total", "HTTP requests.");
+  auto& connections = metrics.gauge("gantry_http_connections", "Open HTTP connections.");
+  auto& commits = metrics.counter("gantry_store_commits_total", "Commits sent to Redis.");
+  auto& in_flight = metrics.gauge("gantry_store_in_flight", "Commits without an answer.");
+  metrics.collect([&] {
+    events.set(gateway.relay.counters().events);
+    rewinds.set(gateway.relay.counters().rewinds);
+    active.set(gateway.relay.active() ? 1 : 0);
+    commands.set(gateway.commands->counters().commands);
+    shed.set(gateway.commands->counters().shed);
+    const auto http = gateway.server.stats();
+    requests.set(http.requests);
+    connections.set(static_cast<double>(http.connections));
+    const auto store = gateway.store.stats();
+    commits.set(store.commits);
+    in_flight.set(static_cast<double>(store.in_flight));
+  });
+}
+
+Status start(service::Service& service, Options& o) {
+  if (auto completed = complete(o); !completed.ok()) return completed;
+  o.http.render_error = [](int status, std::string_view message) {
+    return std::pair(status_json(of_http(status, message)), std::string("application/json"));
+  };
+  auto gateway = service.keep(std::make_shared<Gateway>(service, o));
+  auto* g = gateway.get();
+  service.add_ready("redis", [g]() -> Status {
+    if (g->store.ready()) return Done{};
+    return Error{Code::kUnavailable, g->store.last_error()};
+  });
+  service.add_ready("projection", [g]() -> Status {
+    if (g->api->ready()) return Done{};
+    return Error{Code::kUnavailable, "projections are loading"};
+  });
+  add_metrics(service.metrics(), *g);
+  service.on_drain("http", [g](auto done) { g->server.drain(std::move(done)); });
+  service.on_drain("commands", [g](auto done) { g->commands->drain(std::move(done)); });
+  service.on_drain("relay", [g](auto done) { g->relay.resign(std::move(done)); });
+  return g->server.start();
+}
+
+}  // namespace
+}  // namespace gantry::apigw
+
+int main(int argc, char** argv) {
+  gantry::service::Service service("apigw", "The gateway: the Kubernetes API over HTTPS and commands over NATS");
+  gantry::apigw::Options options;
+  gantry::apigw::add_flags(service.flags(), options);
+  return service.run(argc, argv, [&](gantry::service::Service& s) { return gantry::apigw::start(s, options); });
+}
