@@ -7,6 +7,7 @@
 #include "services/apigw/core/bootstrap.h"
 #include "services/apigw/core/chains.h"
 #include "services/apigw/core/decode.h"
+#include "services/apigw/core/event_expiry.h"
 #include "services/apigw/core/leases.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
@@ -77,7 +78,8 @@ class ApiImpl final : public Api {
         allocator_(world_, config_),
         context_{world_, config_, allocator_},
         writer_(loop, store, world_, context_),
-        leases_(store, *this) {
+        leases_(store, *this),
+        event_expiry_(loop, store, *this, world_) {
     world_.start();
     bootstrap_ = bootstrap(loop, *this, config_, allocator_.first_ip(), [this] { bootstrapped_ = true; });
   }
@@ -302,6 +304,7 @@ class ApiImpl final : public Api {
   Context context_;
   Writer writer_;
   Leases leases_;
+  EventExpiry event_expiry_;
   bool bootstrapped_ = false;
   std::shared_ptr<void> bootstrap_;
   Alive alive_;

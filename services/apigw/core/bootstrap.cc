@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr auto kRetry = std::chrono::seconds(1);
+constexpr auto kRetry = std::chrono::milliseconds(200);
 
 struct Wanted {
   std::string resource, ns;
@@ -117,7 +117,7 @@ class Bootstrap {
   }
 
   void retry(const Error& error) {
-    LOG(WARNING) << "start of the cluster, trying again: " << error.message;
+    LOG_IF(WARNING, error.code != Code::kUnavailable) << "start of the cluster, trying again: " << error.message;
     timer_ = loop_.after(kRetry, [this] { next(); });
   }
 

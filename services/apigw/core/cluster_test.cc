@@ -52,8 +52,8 @@ TEST_F(ClusterTest, ANamespaceTerminatesAndGoesWhenItIsEmpty) {
   EXPECT_EQ(g.stored("namespaces", "", "team")["status"]["phase"], "Terminating");
   const auto refused = g.create("configmaps", "team", {{"metadata", {{"name", "d"}}}});
   ASSERT_EQ(refused.code(), Code::kForbidden);
-  EXPECT_THAT(refused.error().message,
-              HasSubstr("unable to create new content in namespace team because it is being terminated"));
+  EXPECT_THAT(refused.error().message, HasSubstr("configmaps \"d\" is forbidden: unable to create new content in "
+                                                 "namespace team because it is being terminated"));
   EXPECT_EQ(refused.error().causes[0].reason, "NamespaceTerminating");
   EXPECT_TRUE(g.remove("configmaps", "team", "c").ok());
   const auto gone = g.update("namespaces", "",
@@ -199,6 +199,20 @@ TEST_F(ClusterTest, LeasesAreHeldByOneAndShown) {
   EXPECT_EQ(g.call(bind, &scheduler).code(), Code::kForbidden) << "the old leader decides nothing";
   bind.lease_epoch = second->revision;
   EXPECT_TRUE(g.call(bind, &scheduler).ok());
+}
+
+TEST_F(ClusterTest, EventsGoAfterAnHour) {
+  const auto event = [](const char* name) {
+    return Json{{"metadata", {{"name", name}}}, {"involvedObject", {{"namespace", "default"}}}};
+  };
+  ASSERT_TRUE(g.create("events", "default", event("old")).ok());
+  g.loop.advance(std::chrono::minutes(40));
+  ASSERT_TRUE(g.create("events", "default", event("new")).ok());
+  EXPECT_EQ(g.list("events")->items.size(), 2);
+  g.loop.advance(std::chrono::minutes(25));
+  const auto left = g.list("events");
+  ASSERT_EQ(left->items.size(), 1);
+  EXPECT_EQ(left->items[0].name(), "new");
 }
 
 TEST_F(ClusterTest, ANodeSeesItsOwn) {

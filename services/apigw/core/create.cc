@@ -10,10 +10,34 @@
 namespace gantry::apigw {
 namespace {
 
+// Guaranteed: every container has limits of cpu and memory, and asks for just that. BestEffort: none says anything.
+const char* qos_class(const api::core_v1::PodSpec* spec) {
+  bool any = false, all = true;
+  const auto look = [&](const auto* containers) {
+    for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
+      const auto* resources = containers->Get(i)->resources();
+      for (const char* name : {"cpu", "memory"}) {
+        const auto* limit = resources == nullptr ? nullptr : model::lookup(resources->limits(), name);
+        const auto* request = resources == nullptr ? nullptr : model::lookup(resources->requests(), name);
+        any = any || limit != nullptr || request != nullptr;
+        all = all && limit != nullptr && (request == nullptr || model::str(request) == model::str(limit));
+      }
+    }
+  };
+  if (spec != nullptr) {
+    look(spec->containers());
+    look(spec->init_containers());
+  }
+  return !any ? "BestEffort" : all ? "Guaranteed" : "Burstable";
+}
+
 // The status that a new object starts with.
 void first_status(model::Draft& draft, const model::Object& given) {
   const std::string& resource = given.kind().resource;
-  if (resource == "pods") draft.set("status.phase", "Pending");
+  if (resource == "pods") {
+    draft.set("status.phase", "Pending");
+    draft.set("status.qosClass", qos_class(given.as<api::core_v1::Pod>()->spec()));
+  }
   if (resource == "namespaces") {
     draft.set("status.phase", "Active");
     draft.clear("spec.finalizers");

@@ -9,7 +9,7 @@ namespace gantry::apigw {
 namespace {
 
 constexpr size_t kReadLimit = 1000;
-constexpr size_t kMaxWindowBytes = 32 << 20;
+constexpr size_t kMaxWindowBytes = 16 << 20;
 constexpr auto kWaitLimit = std::chrono::seconds(5);
 constexpr auto kRetry = std::chrono::milliseconds(100);
 
@@ -58,7 +58,8 @@ void Mirror::load() {
 
 void Mirror::load_failed(const Error& error) {
   loading_ = false;
-  LOG(WARNING) << "snapshot failed, trying again: resource=" << kind().resource << " error=" << error.message;
+  LOG_IF(WARNING, synced_ || error.code != Code::kUnavailable)
+      << "snapshot failed, trying again: resource=" << kind().resource << " error=" << error.message;
   retry_ = loop_.after(kRetry, [this] { load(); });
 }
 

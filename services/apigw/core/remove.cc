@@ -12,7 +12,7 @@ using model::Object;
 using model::str;
 
 constexpr std::string_view kForeground = "foregroundDeletion", kOrphan = "orphan";
-constexpr int64_t kDefaultGrace = 30;
+constexpr int64_t kDefaultGrace = 30, kMaxGrace = int64_t{1} << 31;
 
 Status check_preconditions(const Request& request, const Object& before) {
   const auto& command = request.command;
@@ -48,8 +48,8 @@ int64_t grace_of(const Request& request, const Object& object) {
   const std::string_view phase = pod->status() == nullptr ? std::string_view() : str(pod->status()->phase());
   if (pod->spec() == nullptr || str(pod->spec()->node_name()).empty() || phase == "Succeeded" || phase == "Failed")
     return 0;
-  if (request.command.grace_period_seconds) return *request.command.grace_period_seconds;
-  return pod->spec()->termination_grace_period_seconds().value_or(kDefaultGrace);
+  if (request.command.grace_period_seconds) return std::min(*request.command.grace_period_seconds, kMaxGrace);
+  return std::min(pod->spec()->termination_grace_period_seconds().value_or(kDefaultGrace), kMaxGrace);
 }
 
 // The finalizers after the wish for what becomes of the dependents.

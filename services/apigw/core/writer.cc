@@ -124,10 +124,10 @@ void Writer::refuse(const RequestPtr& request, Error error) {
                 }));
 }
 
-Result<model::Object> Writer::live_namespace(const Request& request) const {
+Result<model::Object> Writer::live_namespace(const Request& request, std::string_view name) const {
   const model::Object* ns = world_.namespaces().find("", request.command.ns);
   if (ns == nullptr) return not_found(world_.namespaces().kind(), request.command.ns);
-  if (is_terminating(*ns)) return terminating(request, request.command.name);
+  if (is_terminating(*ns)) return terminating(request, name);
   return *ns;
 }
 
@@ -137,7 +137,7 @@ void Writer::plan_creation(RequestPtr request) {
   auto plan = plan_create(context_, *request);
   if (!plan.ok()) return refuse(request, std::move(plan.error()));
   if (request->kind->namespaced) {
-    auto ns = live_namespace(*request);
+    auto ns = live_namespace(*request, plan->after.name());
     if (!ns.ok()) {
       if (request->fresh) return refuse(request, std::move(ns.error()));
       request->fresh = true;

@@ -30,7 +30,7 @@ class Writer {
   void answer_duplicate(const RequestPtr& request, const Plan& plan, const state::Committed& committed);
   /// The request's error, unless an earlier try of the same command was committed after all.
   void refuse(const RequestPtr& request, Error error);
-  Result<model::Object> live_namespace(const Request& request) const;
+  Result<model::Object> live_namespace(const Request& request, std::string_view name) const;
 
   Loop& loop_;
   state::Store& store_;

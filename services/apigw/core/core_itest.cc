@@ -1,0 +1,112 @@
+// The core on a real Redis: what the stories of objects_test and cluster_test rely on, and what a crash of Redis must
+// not take.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "libs/base/uv_loop.h"
+#include "libs/model/json.h"
+#include "libs/state/redis_store.h"
+#include "libs/state/testing/redis_server.h"
+#include "services/apigw/core/testing/test_gateway.h"
+
+namespace gantry::apigw::testing {
+namespace {
+
+using Json = nlohmann::json;
+using std::chrono::seconds;
+
+class CoreOnRedis : public ::testing::Test {
+ protected:
+  CoreOnRedis() {
+    EXPECT_TRUE(run_until([this] { return api->ready(); }));
+  }
+  bool run_until(const std::function<bool()>& done, Duration limit = seconds(20)) {
+    const Duration end = loop.now() + limit;
+    auto tick = loop.every(std::chrono::milliseconds(10), [] {});
+    while (!done() && loop.now() < end) loop.run_once();
+    return done();
+  }
+  Result<Answer> call(bus::Command command) {
+    std::optional<Result<Answer>> answer;
+    api->handle(admin, std::move(command), [&](Result<Answer> a) { answer.emplace(std::move(a)); });
+    run_until([&] { return answer.has_value(); });
+    return answer ? std::move(*answer) : Result<Answer>(Error{Code::kInternal, "no answer"});
+  }
+  Result<Answer> create(const std::string& resource, const Json& body) {
+    return call({.verb = bus::Verb::Create, .resource = resource, .ns = "default", .json = body.dump()});
+  }
+
+  UvLoop loop;
+  state::testing::RedisServer redis;
+  state::RedisStore store{loop, {.address = redis.address()}};
+  std::unique_ptr<Api> api = make_api(loop, store, {.advertise_address = "192.0.2.1:6443"});
+  Identity admin = identity_of_bus("admin");
+};
+
+TEST_F(CoreOnRedis, AStory) {
+  const auto pod = create("pods", TestGateway::pod("web"));
+  ASSERT_TRUE(pod.ok()) << pod.error().message;
+  EXPECT_EQ(create("pods", TestGateway::pod("web")).code(), Code::kAlreadyExists);
+  ASSERT_TRUE(call({.verb = bus::Verb::Bind, .resource = "pods", .ns = "default", .name = "web", .node = "n1"}).ok());
+  const auto list = call({.verb = bus::Verb::List, .resource = "pods", .field_selector = "spec.nodeName=n1"});
+  ASSERT_EQ(list->items.size(), 1);
+  Json a = TestGateway::service("a", "NodePort");
+  a["spec"]["ports"][0]["nodePort"] = 30001;
+  ASSERT_TRUE(create("services", a).ok());
+  a["metadata"]["name"] = "b";
+  EXPECT_EQ(create("services", a).code(), Code::kInvalid);
+  EXPECT_EQ(create("secrets", {{"metadata", {{"name", "s"}}}, {"stringData", {{"p", "q"}}}}).code(), Code::kOk);
+  EXPECT_EQ(
+      model::to_tree(
+          call({.verb = bus::Verb::Get, .resource = "secrets", .ns = "default", .name = "s"})->object)["data"]["p"],
+      "cQ==");
+  ASSERT_TRUE(
+      call({.verb = bus::Verb::Create, .resource = "namespaces", .json = R"({"metadata":{"name":"team"}})"}).ok());
+  ASSERT_TRUE(call({.verb = bus::Verb::Delete, .resource = "namespaces", .name = "team"}).ok());
+  EXPECT_EQ(
+      call({.verb = bus::Verb::Create, .resource = "pods", .ns = "team", .json = TestGateway::pod("p").dump()}).code(),
+      Code::kForbidden);
+}
+
+TEST_F(CoreOnRedis, WhatWasAcknowledgedSurvivesACrashAndNothingIsDoubled) {
+  std::set<std::string> acknowledged;
+  size_t answered = 0;
+  const size_t n = 600;
+  for (size_t i = 0; i < n; ++i) {
+    const std::string name = fmt::format("c{}", i);
+    const Json body{{"metadata", {{"generateName", name + "-"}}}};
+    api->handle(admin,
+                {.id = name, .verb = bus::Verb::Create, .resource = "configmaps", .ns = "default", .json = body.dump()},
+                [&, name](Result<Answer> answer) {
+                  ++answered;
+                  if (answer.ok()) acknowledged.insert(std::string(answer->object.name()));
+                });
+    if (i % 50 == 0) loop.run_once(false);
+    if (i == n / 2) {
+      run_until([&] { return answered > 20; });
+      redis.kill();
+    }
+  }
+  run_until([&] { return answered > n / 2; }, seconds(2));
+  redis.start();
+  ASSERT_TRUE(run_until([&] { return answered == n; }));
+  Result<Answer> list = Error{};
+  ASSERT_TRUE(run_until([&] {
+    list = call({.verb = bus::Verb::List, .resource = "configmaps", .ns = "default"});
+    return list.ok();
+  }));
+  std::set<std::string> there;
+  std::map<std::string, int> of_command;
+  for (const auto& item : list->items) {
+    there.insert(std::string(item.name()));
+    ++of_command[std::string(model::str(item.meta()->generate_name()))];
+  }
+  for (const auto& name : acknowledged) EXPECT_TRUE(there.contains(name)) << name;
+  for (const auto& [command, count] : of_command) EXPECT_EQ(count, 1) << command;
+  EXPECT_GT(acknowledged.size(), 20);
+}
+
+}  // namespace
+}  // namespace gantry::apigw::testing
