@@ -1,0 +1,58 @@
+// `kubectl logs`: a container's log file to a session, as slowly as it is read; with follow until the container ends.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "libs/base/uv_loop.h"
+#include "libs/bus/session.h"
+#include "services/nodeagent/agent/executor.h"
+#include "services/nodeagent/session/log_format.h"
+
+namespace gantry::nodeagent {
+
+/// Loop's thread only. Destroying it ends everything. inotify tells of new data; the file is never polled for it.
+class LogSession {
+ public:
+  struct Options {
+    std::string path;
+    bool follow = false;
+    std::optional<int64_t> tail_lines;
+    LogFilter filter;
+    /// Asked at the end of the file while following: false when the container has ended.
+    std::function<bool()> running;
+  };
+  LogSession(UvLoop& loop, Executor& executor, Options options, std::function<void()> finished);
+  ~LogSession();
+
+  bus::Session::Callbacks callbacks();
+  /// Takes the session that `callbacks` was given to, and begins.
+  void start(std::unique_ptr<bus::Session> session);
+
+ private:
+  struct File;
+  void begin_at();
+  void read_next();
+  void on_read(const std::string& data);
+  void at_end();
+  void watch();
+  void finish(const std::string& error);
+
+  UvLoop& loop_;
+  Executor& executor_;
+  Options options_;
+  std::function<void()> finished_;
+  std::unique_ptr<bus::Session> session_;
+  LogPrinter printer_;
+  std::shared_ptr<File> file_;
+  uint64_t offset_ = 0;
+  uv_fs_event_t* watcher_ = nullptr;
+  bool reading_ = false, blocked_ = false, changed_ = false, last_look_ = false, done_ = false;
+  Timer look_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gantry::nodeagent
