@@ -1,0 +1,9 @@
+#include "services/nodeagent/runtime_choice.h"
+
+namespace gantry::nodeagent {
+
+Result<std::unique_ptr<Runtime>> make_runtime(UvLoop&, std::string, const std::string&) {
+  return Error{Code::kInvalid, "this build has no containerd runtime: only --hollow works"};
+}
+
+}  // namespace gantry::nodeagent

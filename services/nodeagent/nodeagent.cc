@@ -1,0 +1,185 @@
+#include "services/nodeagent/nodeagent.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "libs/projection/recorder.h"
+#include "libs/service/service.h"
+#include "services/nodeagent/agent/probe_transport.h"
+#include "services/nodeagent/node/cni.h"
+#include "services/nodeagent/node/registrar.h"
+#include "services/nodeagent/runtime/hollow_runtime.h"
+#include "services/nodeagent/runtime_choice.h"
+#include "services/nodeagent/session/sessions.h"
+
+namespace gantry::nodeagent {
+
+namespace {
+
+constexpr char kVersion[] = "v1.34.0-gantry0.1.0";
+
+/// Everything of one node; members in the order of their lifetimes.
+struct Node {
+  Node(service::Service& s, const std::string& name, uint64_t epoch) : sequence(epoch) {
+    const auto& schema = model::Schema::get();
+    pods = std::make_unique<projection::Cache>(*schema.by_resource("pods"));
+    nodes = std::make_unique<projection::Cache>(*schema.by_resource("nodes"));
+    recorder = std::make_unique<projection::Recorder>(s.loop(), s.commands(), "kubelet", name);
+  }
+
+  Sequence sequence;
+  std::unique_ptr<projection::Cache> pods, nodes;
+  std::unique_ptr<projection::Recorder> recorder;
+  std::unique_ptr<Executor> executor;
+  std::unique_ptr<ProbeTransport> probes;
+  std::unique_ptr<Runtime> runtime;
+  std::unique_ptr<Registrar> registrar;
+  std::unique_ptr<Agent> agent;
+  std::unique_ptr<Sessions> sessions;
+  std::unique_ptr<bus::Feed> pod_feed, node_feed;
+};
+
+void attach(service::Service& s, Node& node, const std::string& name) {
+  node.agent->on_record([&node](const model::Object& pod, bool warning, const std::string& reason, const std::string& message) {
+    node.recorder->record({pod, warning ? "Warning" : "Normal", reason, message});
+  });
+  node.agent->on_runtime([&node](bool connected, const std::string& why) { node.registrar->set_runtime(connected, why); });
+  node.agent->start(&s.bus());
+  node.registrar->start();
+  node.pod_feed = projection::attach(s.loop(), s.bus(), s.commands(), *node.pods, {"pods", name, ""});
+  node.node_feed = projection::attach(s.loop(), s.bus(), s.commands(), *node.nodes, {"nodes", name, ""});
+}
+
+AgentOptions agent_options(const Options& options, const std::string& name, const std::string& address) {
+  AgentOptions out;
+  auto& node = out.node;
+  node.node = name;
+  if (!address.empty()) node.host_ips = {address};
+  node.cluster_dns = options.cluster_dns;
+  node.cluster_domain = options.cluster_domain;
+  node.host_dns = host_dns();
+  if (auto colon = options.kubernetes_service.rfind(':'); colon != std::string::npos) {
+    node.service_host = options.kubernetes_service.substr(0, colon);
+    node.service_port = options.kubernetes_service.substr(colon + 1);
+  }
+  node.cgroup_parent = options.cgroup_parent;
+  node.paths.root = options.root;
+  node.seccomp_root = options.root + "/seccomp";
+  return out;
+}
+
+Result<RegistrarOptions> registrar_options(const Options& options, const std::string& name, const std::string& address) {
+  RegistrarOptions out;
+  out.node = name;
+  out.address = address;
+  out.machine = read_machine();
+  auto capacity = parse_capacity(options.capacity, out.machine);
+  if (!capacity.ok()) return capacity.error();
+  out.capacity = std::move(*capacity);
+  out.version = kVersion;
+  out.heartbeat_period = std::chrono::seconds(options.heartbeat_seconds);
+  return out;
+}
+
+void add_metrics(service::Service& s, std::vector<std::shared_ptr<Node>> nodes) {
+  auto& metrics = s.metrics();
+  auto& pods = metrics.gauge("gantry_nodeagent_pods", "Pods that are here: wanted or still going.");
+  auto& sent = metrics.counter("gantry_nodeagent_status_sent_total", "Pod status reports sent.");
+  auto& retried = metrics.counter("gantry_nodeagent_status_retried_total", "Pod status reports sent again.");
+  auto& ready = metrics.gauge("gantry_nodeagent_ready_nodes", "Nodes of this agent that are ready.");
+  metrics.collect([&pods, &sent, &retried, &ready, nodes = std::move(nodes)] {
+    size_t count = 0, up = 0;
+    uint64_t reports = 0, again = 0;
+    for (const auto& node : nodes) {
+      count += node->agent->size();
+      up += node->registrar->ready();
+      reports += node->agent->statuses().counters().sent;
+      again += node->agent->statuses().counters().retried;
+    }
+    pods.set(static_cast<double>(count));
+    ready.set(static_cast<double>(up));
+    sent.set(reports);
+    retried.set(again);
+  });
+}
+
+Status start_real(service::Service& s, const Options& options) {
+  auto name = options.node;
+  if (name.empty()) {
+    char host[256] = {};
+    gethostname(host, sizeof host - 1);
+    name = host;
+  }
+  std::error_code error;
+  std::filesystem::create_directories(options.root, error);
+  if (error) return Error{Code::kInvalid, fmt::format("--root {}: {}", options.root, error.message())};
+  auto agent = agent_options(options, name, options.node_ip.empty() ? own_address(s.options().nats_url) : options.node_ip);
+  auto epoch = next_epoch(agent.node.paths.epoch(), static_cast<uint64_t>(s.loop().wall() / 1'000'000));
+  if (!epoch.ok()) return epoch.error();
+  auto registrar = registrar_options(options, name, agent.node.host_ips.empty() ? "" : agent.node.host_ips[0]);
+  if (!registrar.ok()) return registrar.error();
+  for (auto [resource, into] : {std::pair("cpu", &agent.node.cpu_milli), std::pair("memory", &agent.node.memory_bytes)}) {
+    auto quantity = model::Quantity::parse(registrar->capacity[resource]);
+    if (quantity.ok()) *into = std::string_view(resource) == "cpu" ? quantity->milli() : quantity->value();
+  }
+
+  auto node = s.keep(std::make_shared<Node>(s, name, *epoch));
+  auto runtime = make_runtime(s.loop(), options.containerd, agent.node.paths.exec());
+  if (!runtime.ok()) return runtime.error();
+  node->runtime = std::move(*runtime);
+  node->executor = std::make_unique<UvExecutor>(s.loop());
+  node->probes = make_probe_transport(s.loop());
+  node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime, node->sequence, std::move(*registrar));
+  CniOptions cni{options.cni_conf_dir, options.cni_bin_dir, options.root + "/cni", name, options.mtu};
+  node->registrar->on_pod_cidr([cni, write = options.pod_cidr_from_node](const std::string& cidr) -> Status {
+    return write ? write_conflist(cni, cidr) : Status(Done{});
+  });
+  node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes, *node->pods, node->sequence,
+                                        std::move(agent));
+  node->sessions = std::make_unique<Sessions>(s.loop(), s.bus(), *node->runtime, *node->executor, *node->agent, name);
+  attach(s, *node, name);
+  s.add_ready("pods", [node = node.get()] { return node->agent->synced(); });
+  s.add_ready("registered", [node = node.get()] { return node->registrar->registered(); });
+  add_metrics(s, {node});
+  LOG(INFO) << "node=" << name << " epoch=" << *epoch << " root=" << options.root;
+  return Done{};
+}
+
+Status start_hollow(service::Service& s, const Options& options) {
+  std::vector<std::shared_ptr<Node>> nodes;
+  for (int i = 0; i < options.hollow; ++i) {
+    auto name = fmt::format("hollow-{}", i);
+    auto registrar = registrar_options(options, name, fmt::format("192.0.2.{}", i % 254 + 1));
+    if (!registrar.ok()) return registrar.error();
+    // Nothing to keep but the order of reports: the clock orders the runs.
+    auto node = s.keep(std::make_shared<Node>(s, name, static_cast<uint64_t>(s.loop().wall() / 1'000)));
+    auto runtime = std::make_unique<HollowRuntime>(s.loop(), name);
+    auto* hollow = runtime.get();
+    node->runtime = std::move(runtime);
+    node->executor = std::make_unique<InlineExecutor>(s.loop());
+    node->probes = make_hollow_transport(s.loop());
+    auto agent = agent_options(options, name, registrar->address);
+    agent.disk = agent.dependencies = false;
+    node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime, node->sequence, std::move(*registrar));
+    node->registrar->on_pod_cidr([hollow](const std::string& cidr) -> Status {
+      hollow->set_pod_cidr(cidr);
+      return Done{};
+    });
+    node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes, *node->pods, node->sequence,
+                                          std::move(agent));
+    attach(s, *node, name);
+    nodes.push_back(std::move(node));
+  }
+  s.add_ready("registered", [nodes] {
+    return std::all_of(nodes.begin(), nodes.end(), [](const auto& node) { return node->registrar->registered(); });
+  });
+  add_metrics(s, nodes);
+  return Done{};
+}
+
+}  // namespace
+
+Status start(service::Service& s, const Options& options) { return options.hollow > 0 ? start_hollow(s, options) : start_real(s, options); }
+
+}  // namespace gantry::nodeagent

@@ -1,0 +1,26 @@
+// The node agent, put together: one node on containerd, or many hollow ones.
+#pragma once
+
+#include <string>
+
+#include "libs/base/result.h"
+
+namespace gantry::service {
+class Service;
+}
+
+namespace gantry::nodeagent {
+
+struct Options {
+  std::string node, node_ip;
+  std::string containerd = "unix:///run/containerd/containerd.sock", root = "/var/lib/gantry", capacity;
+  std::string cluster_dns, cluster_domain = "cluster.local", kubernetes_service = "10.96.0.1:443";
+  std::string cni_conf_dir = "/etc/cni/net.d", cni_bin_dir = "/usr/lib/cni", cgroup_parent;
+  bool pod_cidr_from_node = true;
+  int hollow = 0, heartbeat_seconds = 5, mtu = 1450;
+};
+
+/// kInvalid for options that make no sense, and what is wrong with the machine. What it starts lives as long as the service.
+Status start(service::Service& service, const Options& options);
+
+}  // namespace gantry::nodeagent
