@@ -1,6 +1,5 @@
 // gantry-nodeagent: runs the pods of one node on containerd, or of many hollow nodes on nothing (--hollow).
 #include <CLI/CLI.hpp>
-
 #include <filesystem>
 
 #include "libs/service/service.h"
@@ -21,11 +20,17 @@ int main(int argc, char** argv) {
   flags.add_option("--hollow", options->hollow, "Run this many hollow nodes hollow-<i> instead of a real one");
   flags.add_option("--cluster-dns", options->cluster_dns, "Address of the cluster's DNS");
   flags.add_option("--cluster-domain", options->cluster_domain, "Domain of the cluster")->capture_default_str();
-  flags.add_option("--kubernetes-service", options->kubernetes_service, "Address of the kubernetes Service, for pods' environment")->capture_default_str();
-  flags.add_option("--cni-conf-dir", options->cni_conf_dir, "Where containerd looks for CNI configuration")->capture_default_str();
+  flags
+      .add_option("--kubernetes-service", options->kubernetes_service,
+                  "Address of the kubernetes Service, for pods' environment")
+      ->capture_default_str();
+  flags.add_option("--cni-conf-dir", options->cni_conf_dir, "Where containerd looks for CNI configuration")
+      ->capture_default_str();
   flags.add_option("--cni-bin-dir", options->cni_bin_dir, "Where the CNI plugins are")->capture_default_str();
   flags.add_option("--cgroup-parent", options->cgroup_parent, "Parent cgroup of pods");
-  flags.add_option("--heartbeat-period", options->heartbeat_seconds, "Seconds between heartbeats")->check(CLI::Range(1, 600))->capture_default_str();
+  flags.add_option("--heartbeat-period", options->heartbeat_seconds, "Seconds between heartbeats")
+      ->check(CLI::Range(1, 600))
+      ->capture_default_str();
   flags.add_option("--mtu", options->mtu, "MTU of pods")->check(CLI::Range(576, 65'000))->capture_default_str();
   return service.run(argc, argv, [options](service::Service& s) { return nodeagent::start(s, *options); });
 }

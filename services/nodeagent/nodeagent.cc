@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "libs/model/quantity.h"
 #include "libs/projection/recorder.h"
 #include "libs/service/service.h"
 #include "services/nodeagent/agent/probe_transport.h"
@@ -41,10 +42,12 @@ struct Node {
 };
 
 void attach(service::Service& s, Node& node, const std::string& name) {
-  node.agent->on_record([&node](const model::Object& pod, bool warning, const std::string& reason, const std::string& message) {
-    node.recorder->record({pod, warning ? "Warning" : "Normal", reason, message});
-  });
-  node.agent->on_runtime([&node](bool connected, const std::string& why) { node.registrar->set_runtime(connected, why); });
+  node.agent->on_record(
+      [&node](const model::Object& pod, bool warning, const std::string& reason, const std::string& message) {
+        node.recorder->record({pod, warning ? "Warning" : "Normal", reason, message});
+      });
+  node.agent->on_runtime(
+      [&node](bool connected, const std::string& why) { node.registrar->set_runtime(connected, why); });
   node.agent->start(&s.bus());
   node.registrar->start();
   node.pod_feed = projection::attach(s.loop(), s.bus(), s.commands(), *node.pods, {"pods", name, ""});
@@ -69,7 +72,8 @@ AgentOptions agent_options(const Options& options, const std::string& name, cons
   return out;
 }
 
-Result<RegistrarOptions> registrar_options(const Options& options, const std::string& name, const std::string& address) {
+Result<RegistrarOptions> registrar_options(const Options& options, const std::string& name,
+                                           const std::string& address) {
   RegistrarOptions out;
   out.node = name;
   out.address = address;
@@ -82,7 +86,7 @@ Result<RegistrarOptions> registrar_options(const Options& options, const std::st
   return out;
 }
 
-void add_metrics(service::Service& s, std::vector<std::shared_ptr<Node>> nodes) {
+void add_metrics(service::Service& s, std::vector<Node*> nodes) {
   auto& metrics = s.metrics();
   auto& pods = metrics.gauge("gantry_nodeagent_pods", "Pods that are here: wanted or still going.");
   auto& sent = metrics.counter("gantry_nodeagent_status_sent_total", "Pod status reports sent.");
@@ -114,12 +118,14 @@ Status start_real(service::Service& s, const Options& options) {
   std::error_code error;
   std::filesystem::create_directories(options.root, error);
   if (error) return Error{Code::kInvalid, fmt::format("--root {}: {}", options.root, error.message())};
-  auto agent = agent_options(options, name, options.node_ip.empty() ? own_address(s.options().nats_url) : options.node_ip);
+  auto agent =
+      agent_options(options, name, options.node_ip.empty() ? own_address(s.options().nats_url) : options.node_ip);
   auto epoch = next_epoch(agent.node.paths.epoch(), static_cast<uint64_t>(s.loop().wall() / 1'000'000));
   if (!epoch.ok()) return epoch.error();
   auto registrar = registrar_options(options, name, agent.node.host_ips.empty() ? "" : agent.node.host_ips[0]);
   if (!registrar.ok()) return registrar.error();
-  for (auto [resource, into] : {std::pair("cpu", &agent.node.cpu_milli), std::pair("memory", &agent.node.memory_bytes)}) {
+  for (auto [resource, into] :
+       {std::pair("cpu", &agent.node.cpu_milli), std::pair("memory", &agent.node.memory_bytes)}) {
     auto quantity = model::Quantity::parse(registrar->capacity[resource]);
     if (quantity.ok()) *into = std::string_view(resource) == "cpu" ? quantity->milli() : quantity->value();
   }
@@ -130,24 +136,31 @@ Status start_real(service::Service& s, const Options& options) {
   node->runtime = std::move(*runtime);
   node->executor = std::make_unique<UvExecutor>(s.loop());
   node->probes = make_probe_transport(s.loop());
-  node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime, node->sequence, std::move(*registrar));
+  node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime,
+                                                node->sequence, std::move(*registrar));
   CniOptions cni{options.cni_conf_dir, options.cni_bin_dir, options.root + "/cni", name, options.mtu};
   node->registrar->on_pod_cidr([cni, write = options.pod_cidr_from_node](const std::string& cidr) -> Status {
     return write ? write_conflist(cni, cidr) : Status(Done{});
   });
-  node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes, *node->pods, node->sequence,
-                                        std::move(agent));
+  node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes,
+                                        *node->pods, node->sequence, std::move(agent));
   node->sessions = std::make_unique<Sessions>(s.loop(), s.bus(), *node->runtime, *node->executor, *node->agent, name);
   attach(s, *node, name);
-  s.add_ready("pods", [node = node.get()] { return node->agent->synced(); });
-  s.add_ready("registered", [node = node.get()] { return node->registrar->registered(); });
-  add_metrics(s, {node});
+  s.add_ready("pods", [node = node.get()]() -> Status {
+    if (!node->agent->synced()) return Error{Code::kUnavailable, "the node's pods or containers are not known yet"};
+    return Done{};
+  });
+  s.add_ready("registered", [node = node.get()]() -> Status {
+    if (!node->registrar->registered()) return Error{Code::kUnavailable, "the node is not registered yet"};
+    return Done{};
+  });
+  add_metrics(s, {node.get()});
   LOG(INFO) << "node=" << name << " epoch=" << *epoch << " root=" << options.root;
   return Done{};
 }
 
 Status start_hollow(service::Service& s, const Options& options) {
-  std::vector<std::shared_ptr<Node>> nodes;
+  std::vector<Node*> nodes;
   for (int i = 0; i < options.hollow; ++i) {
     auto name = fmt::format("hollow-{}", i);
     auto registrar = registrar_options(options, name, fmt::format("192.0.2.{}", i % 254 + 1));
@@ -161,18 +174,22 @@ Status start_hollow(service::Service& s, const Options& options) {
     node->probes = make_hollow_transport(s.loop());
     auto agent = agent_options(options, name, registrar->address);
     agent.disk = agent.dependencies = false;
-    node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime, node->sequence, std::move(*registrar));
+    node->registrar = std::make_unique<Registrar>(s.loop(), s.bus(), s.commands(), *node->nodes, *node->runtime,
+                                                  node->sequence, std::move(*registrar));
     node->registrar->on_pod_cidr([hollow](const std::string& cidr) -> Status {
       hollow->set_pod_cidr(cidr);
       return Done{};
     });
-    node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes, *node->pods, node->sequence,
-                                          std::move(agent));
+    node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes,
+                                          *node->pods, node->sequence, std::move(agent));
     attach(s, *node, name);
-    nodes.push_back(std::move(node));
+    nodes.push_back(node.get());
   }
-  s.add_ready("registered", [nodes] {
-    return std::all_of(nodes.begin(), nodes.end(), [](const auto& node) { return node->registrar->registered(); });
+  s.add_ready("registered", [nodes]() -> Status {
+    for (const auto* node : nodes) {
+      if (!node->registrar->registered()) return Error{Code::kUnavailable, "not every node is registered yet"};
+    }
+    return Done{};
   });
   add_metrics(s, nodes);
   return Done{};
@@ -180,6 +197,8 @@ Status start_hollow(service::Service& s, const Options& options) {
 
 }  // namespace
 
-Status start(service::Service& s, const Options& options) { return options.hollow > 0 ? start_hollow(s, options) : start_real(s, options); }
+Status start(service::Service& s, const Options& options) {
+  return options.hollow > 0 ? start_hollow(s, options) : start_real(s, options);
+}
 
 }  // namespace gantry::nodeagent

@@ -20,7 +20,8 @@ struct Options {
   int hollow = 0, heartbeat_seconds = 5, mtu = 1450;
 };
 
-/// kInvalid for options that make no sense, and what is wrong with the machine. What it starts lives as long as the service.
+/// kInvalid for options that make no sense, and what is wrong with the machine. What it starts lives as long as the
+/// service.
 Status start(service::Service& service, const Options& options);
 
 }  // namespace gantry::nodeagent

@@ -68,10 +68,11 @@ class RealTransport final : public ProbeTransport {
     c->request.data = c;
     c->done = std::move(done);
     c->timeout = loop_.after(timeout, [c] { c->finish(Error{Code::kTimeout, "i/o timeout"}); });
-    int failed = uv_tcp_connect(&c->request, &c->handle, reinterpret_cast<sockaddr*>(&address), [](uv_connect_t* request, int status) {
-      auto* c = static_cast<Connect*>(request->data);
-      c->finish(status == 0 ? Status(Done{}) : Error{Code::kUnavailable, uv_strerror(status)});
-    });
+    int failed = uv_tcp_connect(
+        &c->request, &c->handle, reinterpret_cast<sockaddr*>(&address), [](uv_connect_t* request, int status) {
+          auto* c = static_cast<Connect*>(request->data);
+          c->finish(status == 0 ? Status(Done{}) : Error{Code::kUnavailable, uv_strerror(status)});
+        });
     if (failed != 0) loop_.post([c, failed] { c->finish(Error{Code::kUnavailable, uv_strerror(failed)}); });
   }
 
@@ -87,7 +88,9 @@ class HollowTransport final : public ProbeTransport {
  public:
   explicit HollowTransport(Loop& loop) : loop_(loop) {}
   void http(const Http&, Duration, std::function<void(Status)> done) override { healthy(std::move(done)); }
-  void tcp(const std::string&, uint16_t, Duration, std::function<void(Status)> done) override { healthy(std::move(done)); }
+  void tcp(const std::string&, uint16_t, Duration, std::function<void(Status)> done) override {
+    healthy(std::move(done));
+  }
 
  private:
   void healthy(std::function<void(Status)> done) {

@@ -8,7 +8,8 @@
 
 namespace gantry::nodeagent {
 
-/// HTTP(S) and TCP from this process's network namespace. HTTPS certificates are not verified, as kubelets do. The loop outlives it.
+/// HTTP(S) and TCP from this process's network namespace. HTTPS certificates are not verified, as kubelets do. The loop
+/// outlives it.
 std::unique_ptr<ProbeTransport> make_probe_transport(UvLoop& loop);
 /// Everything is healthy.
 std::unique_ptr<ProbeTransport> make_hollow_transport(Loop& loop);

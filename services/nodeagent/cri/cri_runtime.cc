@@ -64,7 +64,10 @@ class CriRuntime final : public Runtime {
     std::error_code ignored;
     std::filesystem::remove_all(options.exec_directory, ignored);
   }
-  ~CriRuntime() override { calls_.reset(); }
+  ~CriRuntime() override {
+    exec_.shut_down();
+    calls_.reset();
+  }
 
   void start(Events events) override;
   void status(Done<RuntimeStatus> done) override;

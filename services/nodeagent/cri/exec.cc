@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -64,7 +65,7 @@ class Exec : public std::enable_shared_from_this<Exec> {
         options_(std::move(options)),
         callbacks_(std::move(callbacks)) {}
   ~Exec() {
-    close_pipes();
+    let_go();
     std::error_code ignored;
     if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
   }
@@ -97,6 +98,13 @@ class Exec : public std::enable_shared_from_this<Exec> {
   void arm_silence();
   void finish();
   void fail_start(const Runtime::Done<std::unique_ptr<Process>>& done, Error error);
+  /// No handle or timer on the loop is left; nobody is told.
+  void let_go() {
+    abandoned_ = finished_ = true;
+    close_pipes();
+    stdin_timer_.reset();
+    silence_.reset();
+  }
   void close_pipes() {
     in_.close();
     out_.close();
@@ -156,26 +164,31 @@ Status Exec::open_output(Pipe& pipe, const std::string& path) {
 }
 
 void Exec::start(Runtime::Done<std::unique_ptr<Process>> done) {
+  services_.running[id_] = [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->let_go();
+  };
   containerd::services::containers::v1::GetContainerRequest request;
   request.set_id(container_id_);
   using Response = containerd::services::containers::v1::GetContainerResponse;
-  services_.calls.call(services_.containers->async(), &Containers::Stub::async::Get, std::move(request), kCall,
-                       [self = shared_from_this(), done](Result<Response> response) {
-                         if (!response.ok()) return done(response.error());
-                         auto spec = nlohmann::json::parse(response->container().spec().value(), nullptr, false);
-                         if (!spec.is_object() || !spec.contains("process")) {
-                           return done(Error{Code::kInternal, "the container has no process to start from"});
-                         }
-                         auto process = spec["process"];
-                         process["args"] = self->options_.command;
-                         process["terminal"] = self->options_.tty;
-                         if (self->options_.tty) process["env"].push_back("TERM=xterm");
-                         self->run(process.dump(), done);
-                       });
+  services_.calls.call(
+      services_.containers->async(), &Containers::Stub::async::Get, std::move(request), kCall,
+      [self = shared_from_this(), done](Result<Response> response) {
+        if (!response.ok()) return self->fail_start(done, response.error());
+        auto spec = nlohmann::json::parse(response->container().spec().value(), nullptr, false);
+        if (!spec.is_object() || !spec.contains("process")) {
+          return self->fail_start(done, {Code::kInternal, "the container has no process to start from"});
+        }
+        auto process = spec["process"];
+        process["args"] = self->options_.command;
+        process["terminal"] = self->options_.tty;
+        if (self->options_.tty) process["env"].push_back("TERM=xterm");
+        self->run(process.dump(), done);
+      });
 }
 
 void Exec::fail_start(const Runtime::Done<std::unique_ptr<Process>>& done, Error error) {
   finished_ = true;
+  services_.running.erase(id_);
   close_pipes();
   done(std::move(error));
 }
@@ -369,6 +382,7 @@ void Exec::finish() {
   if (!exit_ || finished_) return;
   if (!abandoned_ && !(out_.ended && err_.ended)) return;
   finished_ = true;
+  services_.running.erase(id_);
   silence_.reset();
   stdin_timer_.reset();
   in_.close();

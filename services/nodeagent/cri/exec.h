@@ -4,7 +4,7 @@
 
 #include <uv.h>
 
-#include <deque>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -21,7 +21,13 @@ struct ExecServices {
   GrpcCalls& calls;
   std::unique_ptr<containerd::services::tasks::v1::Tasks::Stub> tasks;
   std::unique_ptr<containerd::services::containers::v1::Containers::Stub> containers;
-  std::string directory;  // where FIFOs are made, a folder for each exec
+  std::string directory;                                      // where FIFOs are made, a folder for each exec
+  std::map<std::string, std::function<void()>> running = {};  // by exec id: lets go of everything on the loop
+
+  /// Before the loop goes: what gRPC still holds touches it no more.
+  void shut_down() {
+    for (auto& [_, let_go] : std::exchange(running, {})) let_go();
+  }
 };
 
 /// Starts the process and calls `done` with its handle, or with why not. Loop's thread only; `services` outlives it.
