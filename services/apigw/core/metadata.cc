@@ -22,6 +22,20 @@ void clear_all(model::Draft& draft, std::initializer_list<const char*> paths) {
   for (const char* path : paths) draft.clear(path);
 }
 
+// metadata.resourceVersion of the body; 0 when it does not say.
+Result<uint64_t> based_on(const Request& request, const model::Object& given) {
+  if (given.meta() == nullptr || str(given.meta()->resource_version()).empty()) return uint64_t{0};
+  const std::string_view text = str(given.meta()->resource_version());
+  uint64_t revision = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    Problems problems;
+    problems.invalid("metadata.resourceVersion", text, "must be specified for an update");
+    return problems.error(*request.kind, request.command.name);
+  }
+  return revision;
+}
+
 }  // namespace
 
 Status prepare_create(const Request& request, const model::Object& given, model::Draft& draft) {
@@ -63,20 +77,6 @@ Status prepare_create(const Request& request, const model::Object& given, model:
   return Done{};
 }
 
-Result<uint64_t> based_on(const Request& request, const model::Object* given) {
-  if (given == nullptr || given->meta() == nullptr) return request.command.revision;
-  const std::string_view text = str(given->meta()->resource_version());
-  if (text.empty()) return request.command.revision;
-  uint64_t revision = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    Problems problems;
-    problems.invalid("metadata.resourceVersion", text, "must be specified for an update");
-    return problems.error(*request.kind, request.command.name);
-  }
-  return revision;
-}
-
 Status check_same(const Request& request, const model::Object& given, const model::Object& before) {
   const model::Kind& kind = before.kind();
   const auto* meta = given.meta();
@@ -90,16 +90,19 @@ Status check_same(const Request& request, const model::Object& given, const mode
                                      str(meta->namespace_()), before.ns()));
     }
   }
-  const std::string_view uid =
-      meta != nullptr && !str(meta->uid()).empty() ? str(meta->uid()) : std::string_view(request.command.uid);
-  if (!uid.empty() && uid != before.uid()) {
+  // Both count, the command's and the body's: a patched body always has the uid and the revision of what was patched.
+  for (const std::string_view uid :
+       {std::string_view(request.command.uid), meta == nullptr ? std::string_view() : str(meta->uid())}) {
+    if (uid.empty() || uid == before.uid()) continue;
     return conflict(
         kind, before.name(),
         fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid, before.uid()));
   }
-  const auto revision = based_on(request, &given);
+  const auto revision = based_on(request, given);
   if (!revision.ok()) return revision.error();
-  if (*revision != 0 && *revision != before.revision()) return modified(kind, before.name(), before.revision());
+  for (const uint64_t wanted : {request.command.revision, *revision}) {
+    if (wanted != 0 && wanted != before.revision()) return modified(kind, before.name(), before.revision());
+  }
   return Done{};
 }
 

@@ -16,10 +16,6 @@ Status check_same(const Request& request, const model::Object& given, const mode
 /// Metadata that stays as it was: uid, creationTimestamp, deletion fields, generation.
 void keep_metadata(model::Draft& draft, const model::Object& before);
 
-/// The revision that the client's changes are based on: metadata.resourceVersion of the body, else command.revision; 0
-/// when it does not say.
-Result<uint64_t> based_on(const Request& request, const model::Object* given);
-
 /// `pods "x" is forbidden ...` when `finalizers` grew although `before` is being deleted.
 void check_finalizers(const model::Object& after, const model::Object& before, class Problems& problems);
 

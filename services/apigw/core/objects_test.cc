@@ -86,6 +86,22 @@ TEST_F(ObjectsTest, AnUpdateOfAnOldVersionConflicts) {
   EXPECT_EQ(g.stored("deployments", "default", "web")["spec"]["replicas"], 5);
 }
 
+TEST_F(ObjectsTest, APatchKeepsItsPreconditions) {
+  const auto made = g.create("configmaps", "default", {{"metadata", {{"name", "c"}}}});
+  bus::Command patch{.verb = bus::Verb::Patch,
+                     .resource = "configmaps",
+                     .ns = "default",
+                     .name = "c",
+                     .json = R"({"data":{"k":"v"}})"};
+  patch.uid = "another";
+  EXPECT_EQ(g.call(patch).code(), Code::kConflict);
+  patch.uid = made->object.uid();
+  patch.revision = made->revision + 1;
+  EXPECT_EQ(g.call(patch).code(), Code::kConflict);
+  patch.revision = made->revision;
+  EXPECT_TRUE(g.call(patch).ok());
+}
+
 TEST_F(ObjectsTest, TheGenerationCountsChangesOfTheSpecOnly) {
   ASSERT_TRUE(g.create("deployments", "default", TestGateway::deployment("web")).ok());
   ASSERT_TRUE(g.patch("deployments", "default", "web", {{"metadata", {{"labels", {{"a", "b"}}}}}}).ok());
