@@ -1,0 +1,68 @@
+// The controllers of one process: their shared view, a runner and a lease for each. Loop's thread only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libs/base/loop.h"
+#include "libs/bus/bus.h"
+#include "libs/bus/command.h"
+#include "libs/bus/events.h"
+#include "libs/projection/recorder.h"
+#include "libs/service/election.h"
+#include "services/controllers/framework/runner.h"
+#include "services/controllers/framework/view.h"
+#include "services/controllers/nodelifecycle/health.h"
+#include "services/controllers/podcidr/podcidr.h"
+
+namespace gantry::controllers {
+
+struct TeamConfig {
+  std::vector<std::string> controllers;  // names; empty: all
+  PodCidrController::Network pod_network;
+  Duration node_monitor_grace = std::chrono::seconds(40);
+  std::string instance;  // of this process: holds leases, and stands in Events
+  std::chrono::seconds lease_ttl{15};
+};
+
+class Team {
+ public:
+  /// Every name that --controllers takes.
+  static std::vector<std::string> names();
+
+  /// `loop`, `bus` and `commands` outlive it. Names must be known.
+  Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config);
+  ~Team();
+
+  /// Every cache has its first snapshot.
+  bool synced() const;
+  /// Gives the leases back.
+  void drain(std::function<void()> done);
+
+  struct Member {
+    std::unique_ptr<Controller> controller;
+    std::unique_ptr<Runner> runner;
+    std::unique_ptr<service::Election> election;
+    Timer again;
+  };
+  const std::vector<std::unique_ptr<Member>>& members() const { return members_; }
+  const View& view() const { return view_; }
+  const projection::Recorder& recorder() const { return recorder_; }
+
+ private:
+  void elect(Member& member);
+
+  Loop& loop_;
+  bus::Bus& bus_;
+  bus::Commands& commands_;
+  TeamConfig config_;
+  View view_;
+  projection::Recorder recorder_;
+  NodeHealth health_;
+  std::unique_ptr<HeartbeatListener> heartbeats_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<std::unique_ptr<bus::Feed>> feeds_;
+};
+
+}  // namespace gantry::controllers
