@@ -28,7 +28,7 @@ EventExpiry::EventExpiry(Loop& loop, state::Store& store, Api& api, World& world
 }
 
 void EventExpiry::ask() {
-  store_.hold("event-expiry", holder_, kLeaseMillis, alive_.guard([this](Result<uint64_t> epoch) {
+  store_.hold("apigw/event-expiry", holder_, kLeaseMillis, alive_.guard([this](Result<uint64_t> epoch) {
     if (epoch.ok()) sweep();
   }));
 }

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include "libs/model/draft.h"
+#include "libs/model/names.h"
 #include "schemas/api/coordination_v1_generated.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/rules/words.h"
@@ -19,6 +20,10 @@ constexpr size_t kMaxBody = 64 << 10;
 }  // namespace
 
 void Leases::hold(const RequestPtr& request) {
+  // One name, one lease: guards name it without a namespace. Names with a slash are the gateways' own.
+  if (request->command.ns != "kube-system" || !model::check_dns_subdomain(request->command.name).empty()) {
+    return request->done(bad_request("leases are held by name in the namespace kube-system"));
+  }
   const auto body = decode_body(*request->kind, request->command, kMaxBody, nullptr);
   if (!body.ok()) return request->done(body.error());
   const auto* spec = body->as<api::coordination_v1::Lease>()->spec();

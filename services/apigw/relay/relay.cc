@@ -25,7 +25,7 @@ Relay::~Relay() = default;
 void Relay::renew() {
   const auto ttl = static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.lease).count());
   const Duration asked = loop_.now();
-  store_.hold("relay", config_.holder, ttl, [this, asked, alive = std::weak_ptr(token_)](Result<uint64_t> epoch) {
+  store_.hold("apigw/relay", config_.holder, ttl, [this, asked, alive = std::weak_ptr(token_)](Result<uint64_t> epoch) {
     if (alive.expired() || resigned_) return;
     if (epoch.ok()) {
       held_at_ = asked;
@@ -44,7 +44,7 @@ void Relay::resign(std::function<void()> done) {
   if (!held) return loop_.post(std::move(done));
   bus_.flush([this, done = std::move(done), alive = std::weak_ptr(token_)](Status) {
     if (alive.expired()) return;
-    store_.hold("relay", config_.holder, 1, [done](Result<uint64_t>) { done(); });
+    store_.hold("apigw/relay", config_.holder, 1, [done](Result<uint64_t>) { done(); });
   });
 }
 

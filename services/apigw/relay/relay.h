@@ -1,8 +1,8 @@
 // From the change logs to the bus: publishes every log entry as an event, in order, and the heads of active chains each
 // second, so that a lost tail is noticed.
 //
-// Any number of gateways may run one; the lease "relay" in the store makes one of them active. It starts where the
-// persisted cursors stand, and a cursor moves only after the bus has confirmed (flush) what came before it: after a
+// Any number of gateways may run one; the lease "apigw/relay" in the store makes one of them active. It starts where
+// the persisted cursors stand, and a cursor moves only after the bus has confirmed (flush) what came before it: after a
 // crash events are doubled, never missed. Subscribers drop doubles by their chains. Loop's thread only.
 #pragma once
 
