@@ -45,10 +45,7 @@ Result<Url> parse_url(const std::string& text) {
 
 using DoneCallback = std::function<void(Result<Response>)>;
 
-class HttpCall final : public Call,
-                       public ChannelHandler,
-                       private Http1Sink,
-                       public std::enable_shared_from_this<HttpCall> {
+class HttpCall final : public ChannelHandler, private Http1Sink, public std::enable_shared_from_this<HttpCall> {
  public:
   HttpCall(std::shared_ptr<IoContext> io, TlsContext tls, ClientRequest request, DoneCallback done)
       : io_(std::move(io)), tls_(std::move(tls)), request_(std::move(request)), done_(std::move(done)) {}
@@ -249,7 +246,7 @@ class UvClient final : public Client {
 
 }  // namespace
 
-Result<std::shared_ptr<Client>> Client::create(UvLoop& loop, ClientOptions options) {
+Result<std::shared_ptr<Client>> Client::create(UvLoop& loop, const ClientOptions& options) {
   auto tls = client_tls({options.ca_file, options.cert_file, options.key_file, options.insecure_skip_verify});
   if (!tls) return tls.error();
   return std::shared_ptr<Client>(std::make_shared<UvClient>(loop, std::move(*tls)));

@@ -49,7 +49,7 @@ class Call {
 class Client {
  public:
   /// kInvalid names a certificate file that cannot be used.
-  static Result<std::shared_ptr<Client>> create(UvLoop& loop, ClientOptions options);
+  static Result<std::shared_ptr<Client>> create(UvLoop& loop, const ClientOptions& options);
   virtual ~Client() = default;
 
   /// `done` runs once from the loop: the response with any status, or kInvalid (URL), kUnavailable (nothing was sent),

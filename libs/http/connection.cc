@@ -66,7 +66,7 @@ Result<Request> Connection::make_request(std::string method, std::string target,
   return request;
 }
 
-void Connection::dispatch(Request request, std::shared_ptr<Responder> responder) {
+void Connection::dispatch(Request request, const std::shared_ptr<Responder>& responder) {
   ++core_->stats.requests;
   ++core_->stats.active;
   std::string what = fmt::format("{} {}", request.method, request.target);

@@ -61,7 +61,7 @@ class Connection final : public ChannelHandler, public std::enable_shared_from_t
   /// A request with all that comes from the connection and the target. kBadRequest for a target that cannot be read.
   Result<Request> make_request(std::string method, std::string target, Headers headers, Version version) const;
   /// Hands the request to the handler; an exception there is a 500.
-  void dispatch(Request request, std::shared_ptr<Responder> responder);
+  void dispatch(Request request, const std::shared_ptr<Responder>& responder);
 
   void check(uint64_t now_ms);
   void drain();

@@ -130,7 +130,7 @@ class JoyentParser final : public Http1Parser {
 };
 
 const http_parser_settings& JoyentParser::settings() {
-  static const http_parser_settings kSettings = [] {
+  static const http_parser_settings made = [] {
     http_parser_set_max_header_size(kLibraryHeadLimit);
     http_parser_settings s;
     http_parser_settings_init(&s);
@@ -143,7 +143,7 @@ const http_parser_settings& JoyentParser::settings() {
     s.on_message_complete = [](http_parser* p) { return of(p).on_complete(); };
     return s;
   }();
-  return kSettings;
+  return made;
 }
 
 }  // namespace
