@@ -10,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 namespace gantry::testing {
@@ -111,7 +112,7 @@ std::string Containerd::leftovers() const {
   std::string out = ctr("-n k8s.io containers ls -q");
   out += run(fmt::format("grep -F {} /proc/self/mounts | grep -v '{}/state/io.containerd.grpc.v1.cri/netns$' || true",
                          directory_, directory_));
-  out += run(fmt::format("pgrep -f 'containerd-shim.*{}' || true", directory_));
+  out += run(fmt::format("pgrep -f 'containerd-shi[m].*{}' || true", directory_));
   return out;
 }
 
@@ -135,6 +136,7 @@ Containerd::~Containerd() {
     if (target.rfind(directory_, 0) == 0) ours.push_back(target);
   }
   for (auto it = ours.rbegin(); it != ours.rend(); ++it) umount2(it->c_str(), MNT_DETACH);
+  run(fmt::format("find /sys/fs/cgroup -depth -type d -path '*{0}*' -exec rmdir {{}} +", cgroup_));
   std::error_code ignored;
   fs::remove_all(directory_, ignored);
 }

@@ -1,0 +1,333 @@
+// The agent on a real containerd, with a gateway in memory: what a pod's user sees, and what is left behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "libs/base/ids.h"
+#include "libs/bus/testing/fake_bus.h"
+#include "services/nodeagent/agent/probe_transport.h"
+#include "services/nodeagent/agent/testing/fake_api.h"
+#include "services/nodeagent/cri/cri_runtime.h"
+#include "services/nodeagent/cri/testing/containerd.h"
+#include "services/nodeagent/session/sessions.h"
+
+namespace gantry::nodeagent {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+class NodeAgentTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    auto started = testing::Containerd::start();
+    ASSERT_TRUE(started.ok()) << started.error().message;
+    containerd_ = started->release();
+  }
+  static void TearDownTestSuite() {
+    delete containerd_;
+    containerd_ = nullptr;
+  }
+  void SetUp() override {
+    ASSERT_NE(containerd_, nullptr);
+    root_ = containerd_->directory() + "/agent";
+    start_agent();
+  }
+  void TearDown() override {
+    if (containerd_ == nullptr) return;
+    // Whatever a test leaves, the next agent sweeps: nobody wants it.
+    std::vector<std::string> names;
+    api_.pods.for_each([&](const model::Object& pod) { names.emplace_back(pod.name()); });
+    for (const auto& name : names) api_.remove_pod("default", name);
+    EXPECT_TRUE(until([&] { return agent_->size() == 0; }, seconds(60)));
+    stop_agent();
+    EXPECT_EQ(containerd_->leftovers(), "");
+    EXPECT_TRUE(!std::filesystem::exists(root_ + "/pods") || std::filesystem::is_empty(root_ + "/pods"));
+  }
+
+  void start_agent() {
+    auto epoch = next_epoch(root_ + "/epoch", 1);
+    ASSERT_TRUE(epoch.ok()) << epoch.error().message;
+    sequence_ = std::make_unique<Sequence>(*epoch);
+    AgentOptions options;
+    options.node.node = "n1";
+    options.node.host_ips = {"10.0.0.1"};
+    options.node.paths.root = root_;
+    options.node.cluster_dns = "10.96.0.10";
+    options.node.service_host = "10.96.0.1";
+    options.node.service_port = "443";
+    options.node.cgroup_parent = containerd_->cgroup();
+    options.dependencies = false;
+    runtime_ = make_cri_runtime(loop_, {containerd_->socket(), options.node.paths.exec()});
+    agent_ = std::make_unique<Agent>(loop_, api_, *runtime_, executor_, *probes_, api_.pods, *sequence_, options);
+    agent_->start(nullptr);
+    sessions_ = std::make_unique<Sessions>(loop_, *bus_, *runtime_, executor_, *agent_, "n1");
+    ASSERT_TRUE(until([&] { return agent_->synced(); }));
+  }
+  void stop_agent() {
+    sessions_.reset();
+    agent_.reset();
+    runtime_.reset();
+    loop_.run_once(false);
+  }
+
+  bool until(const std::function<bool()>& condition, Duration limit = seconds(40)) {
+    auto end = loop_.now() + limit;
+    auto tick = loop_.every(std::chrono::milliseconds(20), [] {});
+    while (!condition()) {
+      if (loop_.now() > end) return false;
+      loop_.run_once();
+    }
+    return true;
+  }
+  void put(const std::string& name, const std::string& spec) {
+    api_.put(
+        "pods",
+        fmt::format(
+            R"({{"metadata":{{"name":"{0}","namespace":"default","uid":"{1}","labels":{{"app":"{0}"}}}},"spec":{2}}})",
+            name, new_uid(), spec));
+  }
+  static std::string script(const std::string& text, const std::string& more = "") {
+    return fmt::format(
+        R"({{"terminationGracePeriodSeconds":2,"containers":[{{"name":"main","image":"gantry.local/busybox:1","command":["sh","-c",{}]{}}}]{}}})",
+        nlohmann_quote(text), more.empty() ? "" : "," + more, "");
+  }
+  static std::string nlohmann_quote(const std::string& text) {
+    std::string out = "\"";
+    for (char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c == '\n' ? std::string("\\n") : std::string(1, c);
+    }
+    return out + "\"";
+  }
+  std::string status(const std::string& name) { return api_.status_json("default", name); }
+  bool ready(const std::string& name) {
+    return until([&] { return api_.ready("default", name); });
+  }
+  const Container* container(const std::string& pod) {
+    const auto* w = agent_->find("default", pod);
+    return w == nullptr || w->observed().containers.empty() ? nullptr : &w->observed().containers[0];
+  }
+
+  struct Stream {
+    std::unique_ptr<bus::Session> session;
+    std::string out, err;
+    std::optional<bus::SessionEnd> end;
+    Error refused;
+  };
+  std::unique_ptr<Stream> open(bus::SessionRequest request, const std::string& pod) {
+    request.ns = "default";
+    request.pod = pod;
+    auto s = std::make_unique<Stream>();
+    bus::Session::Callbacks callbacks;
+    callbacks.data = [p = s.get()](node::Channel channel, std::string_view data, bool) {
+      (channel == node::Channel::Stderr ? p->err : p->out) += data;
+      if (p->session) p->session->consume(data.size());
+    };
+    callbacks.closed = [p = s.get()](const bus::SessionEnd& end) { p->end = end; };
+    callbacks.writable = [] {};
+    bool answered = false;
+    bus::open_session(loop_, *gateway_, "n1", request, std::move(callbacks),
+                      [&, p = s.get()](Result<std::unique_ptr<bus::Session>> r) {
+                        answered = true;
+                        if (!r.ok()) {
+                          p->refused = r.error();
+                          return;
+                        }
+                        p->session = std::move(*r);
+                        if (!p->out.empty() || !p->err.empty()) p->session->consume(p->out.size() + p->err.size());
+                      });
+    EXPECT_TRUE(until([&] { return answered; }));
+    return s;
+  }
+  std::string logs(const std::string& pod, bus::SessionRequest request = {}) {
+    request.kind = node::SessionKind::Logs;
+    auto s = open(request, pod);
+    EXPECT_TRUE(until([&] { return !s->session || s->end.has_value(); }));
+    return s->session ? s->out : "refused: " + s->refused.message;
+  }
+  std::string exec(const std::string& pod, const std::string& command) {
+    bus::SessionRequest request;
+    request.kind = node::SessionKind::Exec;
+    request.command = {"sh", "-c", command};
+    auto s = open(request, pod);
+    EXPECT_TRUE(until([&] { return !s->session || s->end.has_value(); }));
+    return s->session ? s->out + s->err : "refused: " + s->refused.message;
+  }
+
+  static testing::Containerd* containerd_;
+  UvLoop loop_;
+  testing::FakeNetwork network_{loop_};
+  std::unique_ptr<testing::FakeBus> bus_ = network_.connect("node-n1", bus::node_permissions("n1")),
+                                    gateway_ = network_.connect("apigw", bus::apigw_permissions());
+  testing::FakeApi api_{loop_};
+  UvExecutor executor_{loop_};
+  std::unique_ptr<ProbeTransport> probes_ = make_probe_transport(loop_);
+  std::string root_;
+  std::unique_ptr<Sequence> sequence_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Agent> agent_;
+  std::unique_ptr<Sessions> sessions_;
+};
+
+testing::Containerd* NodeAgentTest::containerd_ = nullptr;
+
+TEST_F(NodeAgentTest, APodWithAllThatSurroundsIt) {
+  api_.put("configmaps",
+           R"({"metadata":{"name":"cfg","namespace":"default"},"data":{"color":"blue","file.txt":"content\n"}})");
+  api_.put("secrets", R"({"metadata":{"name":"sec","namespace":"default"},"data":{"key":"c2VjcmV0"}})");
+  put("web", R"J({"terminationGracePeriodSeconds":1,"hostname":"web-host",
+    "volumes":[{"name":"cfg","configMap":{"name":"cfg"}},{"name":"tmp","emptyDir":{}},{"name":"mem","emptyDir":{"medium":"Memory"}},
+      {"name":"all","projected":{"sources":[{"secret":{"name":"sec"}},
+        {"downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}}]}}],
+    "initContainers":[{"name":"init","image":"gantry.local/busybox:1","command":["sh","-c","echo from-init > /tmp/init"],
+      "volumeMounts":[{"name":"tmp","mountPath":"/tmp"}]}],
+    "containers":[{"name":"main","image":"gantry.local/busybox:1","command":["sh","-c","echo started $(COLOR); sleep 1000"],
+      "env":[{"name":"COLOR","valueFrom":{"configMapKeyRef":{"name":"cfg","key":"color"}}},
+        {"name":"KEY","valueFrom":{"secretKeyRef":{"name":"sec","key":"key"}}},
+        {"name":"IP","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}},{"name":"TWICE","value":"$(COLOR)-$(COLOR)"}],
+      "resources":{"limits":{"memory":"64Mi","cpu":"500m"}},
+      "volumeMounts":[{"name":"tmp","mountPath":"/tmp"},{"name":"cfg","mountPath":"/cfg"},{"name":"mem","mountPath":"/mem"},
+        {"name":"all","mountPath":"/all"}]}]})J");
+  ASSERT_TRUE(ready("web")) << status("web");
+  EXPECT_EQ(logs("web"), "started blue\n");
+  EXPECT_EQ(exec("web", "cat /tmp/init /cfg/file.txt /all/key /all/labels; echo; echo $KEY $TWICE; hostname"),
+            "from-init\ncontent\nsecretapp=\"web\"\nsecret blue-blue\nweb-host\n");
+  auto resolv = exec("web", "cat /etc/resolv.conf");
+  EXPECT_THAT(resolv, HasSubstr("nameserver 10.96.0.10\n"));
+  EXPECT_THAT(resolv, HasSubstr("search default.svc.cluster.local svc.cluster.local cluster.local"));
+  EXPECT_THAT(exec("web", "cat /etc/hosts"), HasSubstr("\tweb-host\n"));
+  EXPECT_THAT(exec("web", "echo $IP; hostname -i"), HasSubstr("10.199.7."));
+  EXPECT_THAT(exec("web", "mount | grep ' /mem '"), HasSubstr("tmpfs"));
+  EXPECT_EQ(exec("web", "echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT"), "10.96.0.1:443\n");
+  EXPECT_THAT(status("web"), HasSubstr(R"("qosClass":"Burstable")"));
+  EXPECT_THAT(status("web"), HasSubstr(R"("phase":"Running")"));
+}
+
+TEST_F(NodeAgentTest, ExecCarriesStdinAndTheExitCode) {
+  put("web", script("sleep 1000"));
+  ASSERT_TRUE(ready("web")) << status("web");
+  bus::SessionRequest request;
+  request.kind = node::SessionKind::Exec;
+  request.command = {"sh", "-c", "cat; exit 5"};
+  request.in = true;
+  auto s = open(request, "web");
+  ASSERT_TRUE(s->session) << s->refused.message;
+  std::string sent;
+  for (int i = 0; sent.size() < 2'000'000; ++i) {
+    auto line = fmt::format("{}\n", i);
+    sent += line;
+    s->session->write(node::Channel::Stdin, line);
+  }
+  s->session->end(node::Channel::Stdin);
+  ASSERT_TRUE(until([&] { return s->end.has_value(); })) << s->out.size();
+  EXPECT_EQ(s->end->exit_code, 5);
+  EXPECT_TRUE(s->out == sent) << s->out.size() << " of " << sent.size();
+  EXPECT_THAT(exec("nothing", "true"), HasSubstr("pods \"nothing\" not found"));
+}
+
+TEST_F(NodeAgentTest, LogsFollowTailAndOfThePreviousRun) {
+  put("web", script("i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done; sleep 1; echo last >&2; exit 1"));
+  bus::SessionRequest follow;
+  follow.kind = node::SessionKind::Logs;
+  follow.follow = true;
+  ASSERT_TRUE(
+      until([&] { return container("web") != nullptr && container("web")->state == ContainerState::kRunning; }));
+  auto s = open(follow, "web");
+  ASSERT_TRUE(until([&] { return s->end.has_value(); }));
+  EXPECT_EQ(std::count(s->out.begin(), s->out.end(), '\n'), 201);
+  EXPECT_EQ(s->out.substr(s->out.size() - 14), "line 199\nlast\n");
+  ASSERT_TRUE(
+      until([&] { return container("web")->attempt >= 1 && container("web")->state == ContainerState::kRunning; }));
+  bus::SessionRequest previous;
+  previous.previous = true;
+  previous.tail_lines = 2;
+  EXPECT_EQ(logs("web", previous), "line 199\nlast\n");
+}
+
+TEST_F(NodeAgentTest, AKilledProcessIsRestartedAndARestartedAgentDisturbsNothing) {
+  put("web", script("sleep 1000"));
+  ASSERT_TRUE(ready("web"));
+  auto first = container("web")->id;
+  auto pid = std::atoi(containerd_->ctr("-n k8s.io tasks ls | grep " + first + " | awk '{print $2}'").c_str());
+  ASSERT_GT(pid, 0);
+  stop_agent();
+  start_agent();
+  ASSERT_TRUE(until([&] { return container("web") != nullptr; }));
+  EXPECT_EQ(container("web")->id, first) << "adopted";
+  EXPECT_EQ(kill(pid, 0), 0);
+  kill(pid, SIGKILL);
+  ASSERT_TRUE(until([&] { return api_.ready("default", "web") && container("web")->attempt == 1; }));
+  EXPECT_THAT(status("web"), HasSubstr(R"("restartCount":1)"));
+  EXPECT_THAT(status("web"), HasSubstr(R"("exitCode":137)"));
+}
+
+TEST_F(NodeAgentTest, TheDeathOfContainerdDisturbsNothing) {
+  put("web", script("sleep 1000"));
+  ASSERT_TRUE(ready("web"));
+  auto first = container("web")->id;
+  containerd_->kill9();
+  ASSERT_TRUE(containerd_->restart().ok());
+  put("second", script("sleep 1000"));
+  ASSERT_TRUE(ready("second")) << status("second");
+  EXPECT_EQ(container("web")->id, first);
+  EXPECT_EQ(container("web")->state, ContainerState::kRunning);
+}
+
+TEST_F(NodeAgentTest, TheDeathOfAShimIsHealed) {
+  put("web", script("sleep 1000"));
+  ASSERT_TRUE(ready("web"));
+  auto sandbox = agent_->find("default", "web")->observed().sandboxes[0].id;
+  FILE* pipe = popen(("pgrep -f 'containerd-shim-runc-v2 -namespace k8s.io -id " + sandbox + "'").c_str(), "r");
+  int shim = 0;
+  ASSERT_EQ(fscanf(pipe, "%d", &shim), 1);
+  pclose(pipe);
+  kill(shim, SIGKILL);
+  ASSERT_TRUE(until([&] {
+    const auto* w = agent_->find("default", "web");
+    return api_.ready("default", "web") && !w->observed().sandboxes.empty() && w->observed().sandboxes[0].id != sandbox;
+  })) << status("web");
+}
+
+TEST_F(NodeAgentTest, DeletionGivesGraceThenLeavesNothing) {
+  put("web", script("trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done",
+                    R"("lifecycle":{"preStop":{"exec":{"command":["sh","-c","echo hook > /proc/1/fd/1"]}}})"));
+  ASSERT_TRUE(ready("web"));
+  auto uid = agent_->find("default", "web")->uid();
+  bus::SessionRequest follow;
+  follow.kind = node::SessionKind::Logs;
+  follow.follow = true;
+  auto s = open(follow, "web");
+  api_.delete_pod("default", "web", 10);
+  auto began = loop_.now();
+  ASSERT_TRUE(until([&] { return api_.pod("default", "web") == nullptr && agent_->size() == 0; }));
+  EXPECT_LT(loop_.now() - began, seconds(9)) << "did not wait for the whole grace";
+  EXPECT_TRUE(until([&] { return s->end.has_value(); }));
+  EXPECT_THAT(s->out, HasSubstr("bye\n"));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/pods/" + uid));
+}
+
+TEST_F(NodeAgentTest, ProbesReachThePod) {
+  put("web", R"({"terminationGracePeriodSeconds":0,"containers":[{"name":"main","image":"gantry.local/busybox:1",
+      "command":["sh","-c","mkdir /www; echo ok > /www/healthy; sleep 1; exec httpd -f -p 8080 -h /www"],
+      "readinessProbe":{"httpGet":{"path":"/healthy","port":8080},"periodSeconds":1},
+      "livenessProbe":{"exec":{"command":["test","-f","/www/healthy"]},"periodSeconds":1,"failureThreshold":1},
+      "startupProbe":{"tcpSocket":{"port":8080},"periodSeconds":1,"failureThreshold":30}}]})");
+  ASSERT_TRUE(ready("web")) << status("web");
+  exec("web", "rm /www/healthy");
+  ASSERT_TRUE(until([&] { return container("web")->attempt == 1 && api_.ready("default", "web"); })) << status("web");
+}
+
+TEST_F(NodeAgentTest, WhatCannotRunSaysWhy) {
+  put("image", R"({"containers":[{"name":"main","image":"gantry.local/nothing:1","imagePullPolicy":"Never"}]})");
+  put("command", R"({"containers":[{"name":"main","image":"gantry.local/busybox:1","command":["/no/such"]}]})");
+  EXPECT_TRUE(until([&] { return status("image").find("ErrImageNeverPull") != std::string::npos; })) << status("image");
+  EXPECT_TRUE(until([&] { return status("command").find("no such file") != std::string::npos; })) << status("command");
+  EXPECT_THAT(logs("image"), HasSubstr("is waiting to start"));
+}
+
+}  // namespace
+}  // namespace gantry::nodeagent
