@@ -262,13 +262,13 @@ Result<bus::CommandOutcome> FakeCluster::execute(const bus::Command& command) {
     outcome.head = t.head;
     return outcome;
   }
-  if (command.verb == Verb::List || command.verb == Verb::DeleteCollection) {
+  if (command.verb == Verb::List || command.verb == Verb::Snapshot || command.verb == Verb::DeleteCollection) {
     std::vector<std::string> matching;
     for (const auto& [key, row] : t.rows) {
       if (command.ns.empty() || text(row.tree, "namespace") == command.ns) matching.push_back(key);
     }
     for (const std::string& key : matching) {
-      if (command.verb == Verb::List) {
+      if (command.verb != Verb::DeleteCollection) {
         if (command.limit != 0 && outcome.items.size() >= command.limit) break;
         const Row& row = t.rows.at(key);
         outcome.items.push_back({row.revision, to_object(command.resource, row.tree, row.revision).bytes()});
@@ -277,7 +277,7 @@ Result<bus::CommandOutcome> FakeCluster::execute(const bus::Command& command) {
         if (removed.ok()) outcome.revision = std::max(outcome.revision, removed->revision);
       }
     }
-    if (command.verb == Verb::List) outcome.revision = t.head;
+    if (command.verb != Verb::DeleteCollection) outcome.revision = outcome.head = t.head;
     return outcome;
   }
   const model::Kind& kind = kind_of(command.resource);

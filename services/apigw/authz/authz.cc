@@ -45,7 +45,8 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
 }
 
 bool controllers_may(const Attributes& a) {
-  if (a.resource == "secrets") return a.verb == "delete" || (reads(a) && a.metadata_only);
+  if (a.resource == "secrets")
+    return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
   return writes(a) &&
          any_of(a.resource, {"pods", "replicasets", "deployments", "endpoints", "endpointslices", "namespaces", "nodes",

@@ -45,7 +45,9 @@ void DeploymentController::keys_for(const View& view, std::string_view resource,
   if (change.before) of_set(change.before);
   if (change.after && !of_set(change.after)) {
     view.cache("deployments").for_each_in(change.after.ns(), [&](const model::Object& d) {
-      auto selector = model::LabelSelector::from(d.as<Deployment>()->spec()->selector());
+      const auto* spec = d.as<Deployment>()->spec();
+      if (spec == nullptr) return;
+      auto selector = model::LabelSelector::from(spec->selector());
       if (selector.ok() && selector->matches(change.after.meta()->labels())) keys.push_back(make_key(d));
     });
   }
@@ -221,6 +223,7 @@ Decision DeploymentController::decide(const View& view, const std::string& key, 
             .decision = {}};
   step.sets = claim(
       view, "replicasets", step.object, *selector, [](const model::Object&) { return true; }, step.decision);
+  std::erase_if(step.sets, [](const model::Object& set) { return set.as<ReplicaSet>()->spec() == nullptr; });
   if (step.decision.commands.empty()) step.run(model::is_deleting(step.object.meta()));
   return std::move(step.decision);
 }

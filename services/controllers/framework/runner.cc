@@ -250,7 +250,7 @@ void Runner::answered(const std::string& key, const Planned& planned, size_t slo
   --in_flight_;
   const projection::Cache* cache = view_.find_cache(planned.command.resource);
   uint64_t revision = result.ok() ? result->revision : result.error().current_revision;
-  bool writes = planned.command.verb != bus::Verb::List && planned.command.verb != bus::Verb::Get;
+  bool writes = planned.command.verb != bus::Verb::Snapshot && planned.command.verb != bus::Verb::Get;
   if (cache != nullptr && revision != 0 && writes && cache->revision() < revision) {
     entry.waits.push_back({cache, revision});
   }

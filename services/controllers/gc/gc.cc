@@ -1,9 +1,8 @@
 #include "services/controllers/gc/gc.h"
 
-#include "libs/model/draft.h"
+#include "libs/model/json.h"
 #include "libs/model/schema.h"
 #include "libs/model/workload.h"
-#include "services/controllers/framework/claim.h"
 #include "services/controllers/framework/commands.h"
 
 namespace gantry::controllers {
@@ -59,13 +58,30 @@ std::optional<const model::Object*> find_owner(const View& view, const model::Ob
   return found != nullptr && found->uid() == str(owner.uid()) ? found : nullptr;
 }
 
+std::string list_of(const std::string& items) { return items.empty() ? "null" : fmt::format("[{}]", items); }
+
+// Merge patches of the metadata, guarded by the revision: what the view has of an object may be its metadata only.
 bus::Command drop_finalizer(const model::Object& object, std::string_view finalizer) {
-  model::Draft draft(object);
-  draft.clear("metadata.finalizers");
+  std::string left;
   for (const auto* f : *object.meta()->finalizers()) {
-    if (str(f) != finalizer) draft.set("metadata.finalizers[+]", str(f));
+    if (str(f) != finalizer) left += fmt::format("{}{}", left.empty() ? "" : ",", quote(str(f)));
   }
-  return update(object, draft.bytes());
+  bus::Command command = patch(object, fmt::format(R"({{"metadata":{{"finalizers":{}}}}})", list_of(left)));
+  command.revision = object.revision();
+  return command;
+}
+
+bus::Command drop_owner(const model::Object& object, std::string_view uid) {
+  static const model::Type& type = *model::Schema::get().type("gantry.api.meta_v1.OwnerReference");
+  std::string left;
+  for (const OwnerReference* owner : *object.meta()->owner_references()) {
+    if (str(owner->uid()) == uid) continue;
+    left += fmt::format("{}{}", left.empty() ? "" : ",",
+                        model::to_json(type, reinterpret_cast<const flatbuffers::Table*>(owner)));
+  }
+  bus::Command command = patch(object, fmt::format(R"({{"metadata":{{"ownerReferences":{}}}}})", list_of(left)));
+  command.revision = object.revision();
+  return command;
 }
 
 /// The finalizer that the object carries says how its own dependents are to be treated.
@@ -78,7 +94,7 @@ const char* propagation_of(const model::Object& o) {
 void orphan_dependents(const View& view, const model::Object& object, Decision& decision) {
   for (const model::Object& dependent : dependents(view, object.uid())) {
     ++decision.weight;
-    decision.add(update(dependent, without_owner(dependent, object.uid())));
+    decision.add(drop_owner(dependent, object.uid()));
   }
   if (decision.commands.empty()) decision.add(drop_finalizer(object, kOrphan));
 }
@@ -114,7 +130,7 @@ Owners classify(const View& view, const model::Object& object) {
 }
 
 void drop_reference(const model::Object& object, const std::string& uid, bool absent, Decision& decision) {
-  bus::Command command = update(object, without_owner(object, uid));
+  bus::Command command = drop_owner(object, uid);
   if (absent) command.absent_owner_uid = uid;
   decision.add(std::move(command));
 }

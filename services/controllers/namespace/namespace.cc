@@ -10,6 +10,7 @@ namespace gantry::controllers {
 namespace {
 
 constexpr WallMicros kLookAgain = 1'000'000;
+constexpr uint32_t kPage = 500;  // objects deleted by one command
 constexpr const char* kFinalizer = "kubernetes";
 
 std::vector<const model::Kind*> namespaced_kinds() {
@@ -20,13 +21,24 @@ std::vector<const model::Kind*> namespaced_kinds() {
   return kinds;
 }
 
-bus::Command ask(bus::Verb verb, const model::Kind& kind, const std::string& ns) {
+/// Snapshot, not List: of a Secret one may know that it is there, not what it holds.
+bus::Command look(const model::Kind& kind, const std::string& ns) {
   bus::Command command;
-  command.verb = verb;
+  command.verb = bus::Verb::Snapshot;
   command.resource = kind.resource;
   command.ns = ns;
-  if (verb == bus::Verb::List) command.limit = 1;
-  if (verb == bus::Verb::DeleteCollection) command.propagation = "Background";
+  command.limit = 1;
+  return command;
+}
+
+bus::Command empty(std::string_view resource, const std::string& ns, const std::string& token = "") {
+  bus::Command command;
+  command.verb = bus::Verb::DeleteCollection;
+  command.resource = resource;
+  command.ns = ns;
+  command.limit = kPage;
+  command.continue_token = token;
+  command.propagation = "Background";
   return command;
 }
 
@@ -71,21 +83,29 @@ Decision NamespaceController::decide(const View& view, const std::string& key, W
   Decision decision;
   const model::Object* ns = view.find("namespaces", key);
   if (ns == nullptr || !model::is_deleting(ns->meta()) || !held(*ns)) return decision;
-  bool deleted = false, listed = false, left = false, failed = false;
+  bool deleted = false, looked = false, left = false, failed = false;
   for (const Answer& answer : memory.answers) {
     failed = failed || !answer.result.ok();
-    deleted = deleted || answer.command.verb == bus::Verb::DeleteCollection;
-    if (answer.command.verb != bus::Verb::List || !answer.result.ok()) continue;
-    listed = true;
-    left = left || !answer.result->items.empty();
+    if (!answer.result.ok()) continue;
+    if (answer.command.verb == bus::Verb::DeleteCollection) {
+      deleted = true;
+      if (const std::string& token = answer.result->continue_token; !token.empty()) {
+        decision.add(empty(answer.command.resource, key, token));
+      }
+    } else if (answer.command.verb == bus::Verb::Snapshot) {
+      looked = true;
+      left = left || !answer.result->items.empty();
+    }
   }
-  if (listed && !failed && !left) {
+  if (!decision.commands.empty()) return decision;
+  if (looked && !failed && !left) {
     decision.add(let_go(*ns));
-  } else if (listed) {
+  } else if (looked) {
     decision.wake(now + kLookAgain);  // finalizers and running containers take their time
   } else {
-    bus::Verb verb = deleted && !failed ? bus::Verb::List : bus::Verb::DeleteCollection;
-    for (const model::Kind* kind : namespaced_kinds()) decision.add(ask(verb, *kind, key));
+    for (const model::Kind* kind : namespaced_kinds()) {
+      decision.add(deleted && !failed ? look(*kind, key) : empty(kind->resource, key));
+    }
   }
   return decision;
 }

@@ -33,7 +33,9 @@ void ReplicaSetController::keys_for(const View& view, std::string_view resource,
       if (model::str(owner->kind()) == "ReplicaSet") keys.push_back(make_key(pod->ns(), model::str(owner->name())));
     } else if (pod == &change.after) {
       view.cache("replicasets").for_each_in(pod->ns(), [&](const model::Object& rs) {
-        auto selector = model::LabelSelector::from(rs.as<ReplicaSet>()->spec()->selector());
+        const auto* spec = rs.as<ReplicaSet>()->spec();
+        if (spec == nullptr) return;
+        auto selector = model::LabelSelector::from(spec->selector());
         if (selector.ok() && selector->matches(pod->meta()->labels())) keys.push_back(make_key(rs));
       });
     }
