@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "libs/state/redis_start.h"
+
 namespace gantry::state::testing {
 namespace {
 
@@ -61,7 +63,11 @@ RedisServer::~RedisServer() {
 }
 
 void RedisServer::start() {
-  std::vector<std::string> words{"redis-server",
+  std::vector<std::string> words{"sh",
+                                 "-c",
+                                 kStartRedis,
+                                 "redis-start",
+                                 directory_,
                                  "--unixsocket",
                                  socket(),
                                  "--port",
@@ -88,6 +94,7 @@ void RedisServer::start() {
   pid_ = fork();
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
     execvp(argv[0], argv.data());
     _exit(127);
   }
@@ -98,8 +105,17 @@ void RedisServer::start() {
 void RedisServer::kill() {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
+  ::kill(-pid_, SIGKILL);  // a child that rewrites the append-only file would go on writing
   waitpid(pid_, nullptr, 0);
   pid_ = -1;
+}
+
+void RedisServer::tear(size_t bytes) {
+  std::string last;
+  for (const auto& file : std::filesystem::directory_iterator(directory_ + "/appendonlydir")) {
+    if (file.path().string().find(".incr.") != std::string::npos) last = std::max(last, file.path().string());
+  }
+  std::filesystem::resize_file(last, std::filesystem::file_size(last) - bytes);
 }
 
 void RedisServer::pause() {

@@ -23,9 +23,10 @@ class RedisServer {
   int port() const { return port_; }  // of the loopback, for replicas
 
   void start();
-  void kill();    // SIGKILL
-  void pause();   // SIGSTOP
-  void resume();  // SIGCONT
+  void kill();              // SIGKILL
+  void tear(size_t bytes);  // cuts the end of its append-only file, as a kill in the middle of a write does
+  void pause();             // SIGSTOP
+  void resume();            // SIGCONT
   /// One command; what redis-cli would print for a status, integer or string, elements joined by a space.
   std::string command(const std::vector<std::string>& words);
   /// Turns the server into a replica of `master`, and waits until it has caught up.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "libs/state/redis_start.h"
 #include "tools/gantry/dev/files.h"
 #include "tools/gantry/dev/network.h"
 
@@ -19,8 +20,10 @@ class Builder {
   Result<std::vector<Component>> build() {
     auto password = read_file(paths_.redis() / "apigw.password");
     if (!password) return password.error();
-    add("redis", {"redis-server", (paths_.redis() / "redis.conf").string()}, {},
-        {.kind = Probe::Kind::kRedis, .socket = paths_.redis_socket(), .user = "apigw", .password = *password});
+    add("redis",
+        {"sh", "-c", state::kStartRedis, "redis-start", (paths_.redis() / "data").string(),
+         (paths_.redis() / "redis.conf").string()},
+        {}, {.kind = Probe::Kind::kRedis, .socket = paths_.redis_socket(), .user = "apigw", .password = *password});
     add("nats", {"nats-server", "-c", (paths_.nats() / "server.conf").string()}, {}, http(kNatsMonitor, "/healthz"));
     add("apigw",
         service("gantry-apigw", "apigw", kApigwHealth,

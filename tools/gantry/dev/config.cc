@@ -45,6 +45,8 @@ aclfile {}
 # A commit is acknowledged only when it is on the disk.
 appendonly yes
 appendfsync always
+# Repaired by redis-start before each start instead.
+aof-load-truncated no
 aof-use-rdb-preamble yes
 auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 64mb
