@@ -197,17 +197,5 @@ TEST_F(NodeLifecycleTest, CordonsAndPressureBecomeTaints) {
                 "node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"}));
 }
 
-TEST(NodeHealth, OldBeatsAreDropped) {
-  gantry::testing::ManualLoop loop;
-  NodeHealth health(loop, 40s);
-  health.heard("n", 2, 5, true, "");
-  loop.advance(10s);
-  health.heard("n", 1, 99, true, "");  // of the agent's earlier life, delivered late
-  health.heard("n", 2, 5, true, "");
-  EXPECT_EQ(health.silence("n"), 10s);
-  health.heard("n", 3, 1, true, "");
-  EXPECT_EQ(health.silence("n"), 0s);
-}
-
 }  // namespace
 }  // namespace gantry::controllers
