@@ -38,6 +38,9 @@ void SessionCore::start(Session::Callbacks callbacks, size_t credit) {
   open_ = true;
   heard_ = loop_.now();
   ping_ = loop_.every(kPing, [this] { on_ping(); });
+  connection_ = bus_.on_connection([this](bool connected) {
+    if (connected) on_ping();  // frames may have been lost: let the peer see the gap now
+  });
   // What came before we were open, and the owner is not called inside of the call that opens.
   loop_.post([weak = weak_from_this()] {
     auto self = weak.lock();
@@ -211,6 +214,7 @@ void SessionCore::finish(SessionEnd end, bool tell_peer) {
 void SessionCore::shut() {
   phase_ = Phase::kClosed;
   subscription_.reset();
+  connection_.reset();
   ping_.reset();
   retry_.reset();
   queue_.clear();

@@ -80,6 +80,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   Duration heard_;
   std::vector<std::string> early_;  // frames from before start()
   std::unique_ptr<Subscription> subscription_;
+  std::shared_ptr<void> connection_;
   Timer ping_, retry_;
 };
 

@@ -160,6 +160,20 @@ TEST_F(SessionTest, ALostLastFrameIsFoundByThePing) {
   EXPECT_TRUE(gateway.closed && !gateway.closed->error.empty());
 }
 
+TEST_F(SessionTest, AReconnectShowsWhatWasLostAtOnce) {
+  accept();
+  ASSERT_EQ(open(), Code::kOk);
+  apigw->set_connected(false);
+  node.session->write(Channel::Stdout, "missed");
+  loop.drain();
+  apigw->set_connected(true);
+  agent->set_connected(false);
+  agent->set_connected(true);
+  loop.drain();
+  ASSERT_TRUE(gateway.closed);
+  EXPECT_NE(gateway.closed->error, "");
+}
+
 TEST_F(SessionTest, DoubledFramesAndRequestsCountOnce) {
   accept();
   network.set_faults({.duplicate = 1});
