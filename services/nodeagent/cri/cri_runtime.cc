@@ -455,9 +455,10 @@ void CriRuntime::connect_port(const std::string& sandbox_id, uint16_t port, Done
       if (netns.empty()) return done(Error{Code::kUnavailable, "the pod's network namespace is not known"});
     }
     // A thread for each connection: it enters another network namespace and ends there.
-    std::thread([netns, port, done, loop = &loop_, alive = std::weak_ptr<bool>(alive_)] {
+    std::thread([netns, port, done, loop = &loop_, alive = std::weak_ptr<bool>(alive_)]() mutable {
       auto fd = connect_in_netns(netns, port, kConnectMillis);
-      loop->post([fd, done, alive] {
+      // Moved: what `done` holds is the loop's.
+      loop->post([fd, done = std::move(done), alive] {
         if (!alive.expired()) return done(fd);
         if (fd.ok()) close(*fd);
       });

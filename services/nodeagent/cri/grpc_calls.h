@@ -50,12 +50,14 @@ class GrpcCalls {
     auto* loop = &loop_;
     (async->*method)(&call->context, &call->request, &call->response, [call, shared, loop](grpc::Status status) {
       loop->post([call, weak = std::weak_ptr<Shared>(shared), status = std::move(status)] {
+        // Taken here: what `done` holds is the loop's, and gRPC's thread may be the last to let go of the call.
+        auto done = std::move(call->done);
         auto alive = weak.lock();
         if (!alive || alive->closed) return;
         if (status.ok()) {
-          call->done(std::move(call->response));
+          done(std::move(call->response));
         } else {
-          call->done(grpc_error(status));
+          done(grpc_error(status));
         }
       });
       shared->forget(&call->context);
