@@ -21,7 +21,8 @@ namespace {
 struct Options {
   state::RedisOptions redis{.address = "127.0.0.1:6379"};
   std::string redis_password_file;
-  http::ServerOptions http{.listen = "0.0.0.0:6443"};
+  std::vector<std::string> listen{"127.0.0.1:6443"};
+  http::ServerOptions http;  // of each
   ApiConfig api;
   std::string node_port_range = "30000-32767";
   uint64_t keep_log = RelayConfig().keep;
@@ -35,7 +36,7 @@ void add_flags(CLI::App& flags, Options& o) {
       .add_option("--redis-wait-replicas", o.redis.wait_replicas,
                   "Replicas that must have a commit before it is answered")
       ->capture_default_str();
-  flags.add_option("--listen", o.http.listen, "HTTPS: host:port")->capture_default_str();
+  flags.add_option("--listen", o.listen, "HTTPS: host:port; may be repeated")->capture_default_str();
   flags.add_option("--tls-cert", o.http.tls_cert_file, "PEM chain of the server; without it plain HTTP");
   flags.add_option("--tls-key", o.http.tls_key_file, "PEM key of the server");
   flags.add_option("--client-ca", o.http.client_ca_file, "PEM of the authority that signs client certificates");
@@ -85,17 +86,38 @@ struct Gateway {
         api(make_api(service.loop(), store, o.api)),
         rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
-        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))),
-        server(service.loop(), o.http, [this](http::Request request, std::shared_ptr<http::Responder> responder) {
-          rest.handle(std::move(request), std::move(responder));
-        }) {}
+        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))) {
+    for (const auto& listen : o.listen) {
+      auto options = o.http;
+      options.listen = listen;
+      servers.push_back(std::make_unique<http::Server>(
+          service.loop(), options, [this](http::Request request, std::shared_ptr<http::Responder> responder) {
+            rest.handle(std::move(request), std::move(responder));
+          }));
+    }
+  }
+
+  Status start() {
+    for (auto& server : servers) {
+      if (auto started = server->start(); !started.ok()) return started;
+    }
+    return Done{};
+  }
+  void drain(std::function<void()> done) {
+    auto left = std::make_shared<size_t>(servers.size());
+    for (auto& server : servers) {
+      server->drain([left, done] {
+        if (--*left == 0) done();
+      });
+    }
+  }
 
   state::RedisStore store;
   std::unique_ptr<Api> api;
   Rest rest;
   Relay relay;
   std::shared_ptr<bus::CommandServer> commands;
-  http::Server server;
+  std::vector<std::unique_ptr<http::Server>> servers;
 };
 
 void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
@@ -114,9 +136,14 @@ void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
     active.set(gateway.relay.active() ? 1 : 0);
     commands.set(gateway.commands->counters().commands);
     shed.set(gateway.commands->counters().shed);
-    const auto http = gateway.server.stats();
-    requests.set(http.requests);
-    connections.set(static_cast<double>(http.connections));
+    uint64_t served = 0;
+    size_t open = 0;
+    for (const auto& server : gateway.servers) {
+      served += server->stats().requests;
+      open += server->stats().connections;
+    }
+    requests.set(served);
+    connections.set(static_cast<double>(open));
     const auto store = gateway.store.stats();
     commits.set(store.commits);
     in_flight.set(static_cast<double>(store.in_flight));
@@ -139,10 +166,10 @@ Status start(service::Service& service, Options& o) {
     return Error{Code::kUnavailable, "projections are loading"};
   });
   add_metrics(service.metrics(), *g);
-  service.on_drain("http", [g](auto done) { g->server.drain(std::move(done)); });
+  service.on_drain("http", [g](auto done) { g->drain(std::move(done)); });
   service.on_drain("commands", [g](auto done) { g->commands->drain(std::move(done)); });
   service.on_drain("relay", [g](auto done) { g->relay.resign(std::move(done)); });
-  return g->server.start();
+  return g->start();
 }
 
 }  // namespace
