@@ -55,7 +55,7 @@ TEST(Authority, IsTheSameAfterARestartAndPrivate) {
 }
 
 TEST(Permissions, NobodySpeaksForAnother) {
-  for (std::string who : {"controllers", "scheduler", "node-n1", "netproxy-n1", "admin"}) {
+  for (std::string who : {"controllers", "scheduler", "node-n1", "netproxy-n1", "hollow", "admin"}) {
     auto p = permissions_for(who);
     EXPECT_TRUE(p.may_publish("gantry.cmd." + who + ".get")) << who;
     EXPECT_TRUE(p.may_subscribe("_INBOX." + who + ".>")) << who;

@@ -70,6 +70,15 @@ Permissions node_permissions(std::string_view node) {
   return p;
 }
 
+Permissions hollow_permissions() {
+  auto p = base("hollow");
+  add(p.publish, {"gantry.node.*.up.heartbeat"});
+  for (const char* resource : {"pods", "nodes"}) {
+    add(p.subscribe, {fmt::format("gantry.events.{}.*.>", resource), fmt::format("gantry.heads.{}.node.*", resource)});
+  }
+  return p;
+}
+
 Permissions netproxy_permissions(std::string_view node) {
   auto p = base(fmt::format("{}{}", kNetproxyPrefix, node));
   for (const char* resource : {"services", "endpointslices", "nodes"}) {
@@ -91,7 +100,7 @@ Permissions integrator_permissions(std::string_view identity, std::vector<std::s
 }
 
 bool reserved_identity(std::string_view identity) {
-  return identity == "apigw" || identity == "controllers" || identity == "scheduler" ||
+  return identity == "apigw" || identity == "controllers" || identity == "scheduler" || identity == "hollow" ||
          identity.starts_with(kNodePrefix) || identity.starts_with(kNetproxyPrefix);
 }
 
@@ -99,6 +108,7 @@ Permissions permissions_for(std::string_view identity) {
   if (identity == "apigw") return apigw_permissions();
   if (identity == "controllers") return controllers_permissions();
   if (identity == "scheduler") return scheduler_permissions();
+  if (identity == "hollow") return hollow_permissions();
   if (identity.starts_with(kNodePrefix)) return node_permissions(identity.substr(kNodePrefix.size()));
   if (identity.starts_with(kNetproxyPrefix)) return netproxy_permissions(identity.substr(kNetproxyPrefix.size()));
   return operator_permissions(identity);

@@ -31,6 +31,9 @@ Permissions controllers_permissions();
 Permissions scheduler_permissions();
 /// Identity `node-<node>`: the partition, the sessions and the heartbeats of its own node, nothing of another.
 Permissions node_permissions(std::string_view node);
+/// Identity `hollow`: all the hollow nodes of one process, for benchmarks. Subjects have no patterns within a token, so
+/// it speaks and hears for any node, but neither for sessions nor about what pods refer to.
+Permissions hollow_permissions();
 /// Identity `netproxy-<node>`: events of services, endpointslices and nodes.
 Permissions netproxy_permissions(std::string_view node);
 /// A person or tool with `gantry`: sends commands as `identity` and reads all events.
@@ -41,7 +44,7 @@ Permissions integrator_permissions(std::string_view identity, std::vector<std::s
 
 /// Names that only services and nodes may bear: an operator or integrator must not be called so.
 bool reserved_identity(std::string_view identity);
-/// The permissions of a service's or node's identity by its name (apigw, controllers, scheduler, node-<n>,
+/// The permissions of a service's or node's identity by its name (apigw, controllers, scheduler, hollow, node-<n>,
 /// netproxy-<n>); of an operator otherwise.
 Permissions permissions_for(std::string_view identity);
 

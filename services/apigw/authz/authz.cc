@@ -29,7 +29,7 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
   }
   if (a.resource == "pods") {
     if (any_of(a.verb, {"list", "watch"})) return a.node == node;
-    if (!facts.pod_on_node(a.ns, a.name, node)) return false;
+    if (facts.pod_node(a.ns, a.name) != node) return false;
     return any_of(a.verb, {"get", "delete"}) || (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));
   }
   if (any_of(a.resource, {"configmaps", "secrets", "serviceaccounts"})) {
@@ -44,9 +44,14 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
   return reports_events(a) || (a.resource == "services" && reads(a));
 }
 
+// One identity for all hollow nodes: whichever of them the request is about.
+bool hollow_may(const Attributes& a, const Facts& facts) {
+  std::string node = !a.node.empty() ? a.node : a.resource == "pods" ? facts.pod_node(a.ns, a.name) : a.name;
+  return reports_events(a) || (node.starts_with("hollow-") && node_may(node, a, facts));
+}
+
 bool controllers_may(const Attributes& a) {
-  if (a.resource == "secrets")
-    return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
+  if (a.resource == "secrets") return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
   return writes(a) &&
          any_of(a.resource, {"pods", "replicasets", "deployments", "endpoints", "endpointslices", "namespaces", "nodes",
@@ -82,6 +87,7 @@ bool allowed(const Identity& identity, const Attributes& a, const Facts& facts) 
   if (!identity.node.empty()) return node_may(identity.node, a, facts);
   if (identity.user == "system:gantry:controllers") return controllers_may(a);
   if (identity.user == "system:gantry:scheduler") return scheduler_may(a);
+  if (identity.user == "system:gantry:hollow") return hollow_may(a, facts);
   if (identity.user.starts_with("system:gantry:netproxy:")) return netproxy_may(a);
   return false;
 }

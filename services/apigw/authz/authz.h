@@ -6,6 +6,7 @@
 //   system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
 //   anything system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
 //   system:gantry:netproxy:<n>    reads Services, endpoints, nodes and namespaces
+//   system:gantry:hollow          what a node may, for nodes named hollow-<i> (benchmarks)
 //   anybody                       /healthz, /version and discovery
 #pragma once
 
@@ -31,7 +32,8 @@ struct Attributes {
 class Facts {
  public:
   virtual ~Facts() = default;
-  virtual bool pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const = 0;
+  /// The node that the pod is bound to, "" when there is none.
+  virtual std::string pod_node(std::string_view ns, std::string_view name) const = 0;
   /// A pod bound to `node` refers to this object.
   virtual bool refers(std::string_view node, std::string_view resource, std::string_view ns,
                       std::string_view name) const = 0;

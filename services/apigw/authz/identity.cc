@@ -25,7 +25,8 @@ Identity identity_of_bus(std::string_view name) {
   const auto after = [&](std::string_view prefix) { return std::string(name.substr(prefix.size())); };
   if (name == "apigw") return gateway();
   if (name == "admin") return identity_of_user("kubernetes-admin", {"system:masters"});
-  if (name == "controllers" || name == "scheduler") return identity_of_user("system:gantry:" + std::string(name), {});
+  if (name == "controllers" || name == "scheduler" || name == "hollow")
+    return identity_of_user("system:gantry:" + std::string(name), {});
   if (name.starts_with("node-")) return identity_of_user(std::string(kNodeUser) + after("node-"), {"system:nodes"});
   if (name.starts_with("netproxy-")) return identity_of_user("system:gantry:netproxy:" + after("netproxy-"), {});
   return identity_of_user(std::string(name), {});

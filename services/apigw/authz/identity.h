@@ -20,7 +20,7 @@ struct Identity {
 /// of system:node:<name>.
 Identity identity_of_user(std::string user, std::vector<std::string> groups);
 /// From an identity's name on the bus (gantry.cmd.<identity>.*, already decoded): apigw, controllers, scheduler,
-/// node-<name>, netproxy-<name>, admin. Any other name becomes a user of that name without groups.
+/// node-<name>, netproxy-<name>, hollow, admin. Any other name becomes a user of that name without groups.
 Identity identity_of_bus(std::string_view name);
 /// system:anonymous.
 Identity anonymous();

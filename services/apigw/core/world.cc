@@ -133,11 +133,10 @@ std::vector<std::string> World::references(std::string_view node, std::string_vi
   return names;
 }
 
-bool World::pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const {
+std::string World::pod_node(std::string_view ns, std::string_view name) const {
   const model::Object* pod = pods_->find(ns, name);
-  if (pod == nullptr) return false;
-  const auto* spec = pod->as<core::Pod>()->spec();
-  return spec != nullptr && str(spec->node_name()) == node;
+  const auto* spec = pod ? pod->as<core::Pod>()->spec() : nullptr;
+  return spec ? std::string(str(spec->node_name())) : std::string();
 }
 
 bool World::refers(std::string_view node, std::string_view resource, std::string_view ns, std::string_view name) const {

@@ -28,7 +28,7 @@ class World final : public Facts {
   /// The names of `resource` that pods bound to `node` refer to: "<namespace>/<name>", sorted, each once.
   std::vector<std::string> references(std::string_view node, std::string_view resource) const;
 
-  bool pod_on_node(std::string_view ns, std::string_view name, std::string_view node) const override;
+  std::string pod_node(std::string_view ns, std::string_view name) const override;
   bool refers(std::string_view node, std::string_view resource, std::string_view ns,
               std::string_view name) const override;
 

@@ -55,7 +55,7 @@ Status write_bus_authority(const Paths& paths, const Cluster& cluster) {
   if (auto written = write_file(paths.nats() / "server.conf", server_config(paths, *authority), 0600); !written) {
     return written;
   }
-  std::vector<std::string> identities = {"apigw", "controllers", "scheduler", "admin"};
+  std::vector<std::string> identities = {"apigw", "controllers", "scheduler", "hollow", "admin"};
   for (int i = 1; i <= cluster.nodes; ++i) {
     identities.push_back("node-" + node_name(i));
     identities.push_back("netproxy-" + node_name(i));
