@@ -1,5 +1,7 @@
 #include "services/nodeagent/agent/agent.h"
 
+#include <filesystem>
+
 namespace gantry::nodeagent {
 
 namespace {
@@ -108,6 +110,31 @@ void Agent::maybe_begin() {
   // What is left is wanted by nobody.
   for (auto& [uid, pod] : found_) worker(uid, std::move(pod));
   found_.clear();
+  if (options_.disk) sweep();
+}
+
+// Directories of pods that nobody wants and that do not run: the agent died while it removed them.
+void Agent::sweep() {
+  std::set<std::string> keep;
+  for (const auto& [uid, _] : workers_) keep.insert(uid);
+  context_.executor.run(
+      [keep, paths = options_.node.paths] {
+        std::error_code error;
+        for (std::filesystem::directory_iterator it(paths.root + "/pods", error), end; !error && it != end;
+             it.increment(error)) {
+          auto uid = it->path().filename().string();
+          if (keep.count(uid) != 0) continue;
+          auto removed = remove_pod_directory(paths, uid);
+          if (!removed.ok()) LOG(WARNING) << removed.error().message;
+        }
+        for (std::filesystem::directory_iterator it(paths.root + "/logs/pods", error), end; !error && it != end;
+             it.increment(error)) {
+          auto name = it->path().filename().string();
+          std::error_code ignored;
+          if (keep.count(name.substr(name.rfind('_') + 1)) == 0) std::filesystem::remove_all(it->path(), ignored);
+        }
+      },
+      [] {});
 }
 
 void Agent::on_pod_change(const projection::Change& change) {

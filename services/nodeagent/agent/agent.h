@@ -52,6 +52,7 @@ class Agent {
   void on_connected();
   void on_listed(Result<std::vector<RuntimePod>> pods);
   void maybe_begin();
+  void sweep();
   void apply(const model::Object& pod);
   void apply_gone(const model::Object& pod);
   PodWorker& worker(const std::string& uid, RuntimePod observed);

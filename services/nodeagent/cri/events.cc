@@ -76,9 +76,7 @@ void TaskEvents::probe() {
   request.set_topic(kProbeTopic);
   request.mutable_event()->set_type_url("gantry/probe");
   request.mutable_event()->set_value(token_);
-  calls_.call(stub_->async(), &Events::Stub::async::Publish, std::move(request), std::chrono::seconds(5), [](auto r) {
-    if (!r.ok()) LOG(WARNING) << "containerd event probe: " << r.error().message;
-  });
+  calls_.call(stub_->async(), &Events::Stub::async::Publish, std::move(request), std::chrono::seconds(5), [](auto) {});
   timer_ = calls_.loop().after(kProbePeriod, [this] { probe(); });
 }
 
