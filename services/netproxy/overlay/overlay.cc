@@ -57,6 +57,22 @@ struct Overlay::Netlink {
     rtnl_link_set_flags(change.get(), IFF_UP);
     return check(rtnl_link_change(socket, link, change.get(), 0), "link up");
   }
+  /// True if the link has an IPv4 address other than `ip`.
+  bool has_other_address(int index, const std::string& ip) {
+    nl_cache* cache = nullptr;
+    if (rtnl_addr_alloc_cache(socket, &cache) != 0) return false;
+    bool found = false;
+    for (auto* object = nl_cache_get_first(cache); object != nullptr; object = nl_cache_get_next(object)) {
+      auto* address = reinterpret_cast<rtnl_addr*>(object);
+      auto* local = rtnl_addr_get_local(address);
+      if (rtnl_addr_get_ifindex(address) != index || local == nullptr || nl_addr_get_family(local) != AF_INET) continue;
+      char text[64] = "";
+      nl_addr2str(local, text, sizeof text);
+      found |= network_address(text) != ip;
+    }
+    nl_cache_free(cache);
+    return found;
+  }
   Status add_address(int index, const std::string& ip) {
     IfAddr address(rtnl_addr_alloc());
     auto local = parse(ip + "/32");
@@ -77,10 +93,10 @@ Status Overlay::ensure_vxlan(const Peer& self) {
   if (existing) {
     char mac[32] = "";
     if (auto* addr = rtnl_link_get_addr(existing.get())) nl_addr2str(addr, mac, sizeof mac);
-    if (mac == vxlan_mac(self.node_ip)) {
-      device_ = rtnl_link_get_ifindex(existing.get());
-    } else {
-      rtnl_link_delete(netlink_->socket, existing.get());  // made for another address of this node
+    device_ = rtnl_link_get_ifindex(existing.get());
+    // Made for another address of this node, or another pod network (which may be a peer's by now).
+    if (mac != vxlan_mac(self.node_ip) || netlink_->has_other_address(device_, network_address(self.pod_cidr))) {
+      rtnl_link_delete(netlink_->socket, existing.get());
       existing.reset();
     }
   }

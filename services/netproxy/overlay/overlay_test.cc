@@ -72,6 +72,11 @@ TEST_P(InKernel, PeersComeAndGo) {
   EXPECT_EQ(routes.find("10.244.1.0/24"), std::string::npos) << routes;
   EXPECT_NE(routes.find("10.244.2.0/24"), std::string::npos) << routes;
 
+  std::swap(state.self->pod_cidr, state.peers["n3"].pod_cidr);  // the pod networks were given out anew
+  status = overlay.sync(state);
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  EXPECT_NE(run("ip route").find("10.244.0.0/24 via"), std::string::npos);
+
   Overlay restarted(GetParam());  // a restart finds its own work
   status = restarted.sync(state);
   ASSERT_TRUE(status.ok()) << status.error().message;
