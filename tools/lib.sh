@@ -58,5 +58,7 @@ await() {
   done
 }
 
-# The kubectl that tests use: the pinned real one (tools/kubectl fetches it).
-kubectl() { "$ROOT/.gantry/bin/kubectl" --kubeconfig "$ROOT/.gantry/kubeconfig" "$@"; }
+# The kubectl that tools/kubectl fetched, and the kubeconfig of this checkout's cluster.
+use_kubectl() {
+  export KUBECONFIG=$ROOT/.gantry/kubeconfig PATH=$ROOT/.gantry/bin:$PATH
+}

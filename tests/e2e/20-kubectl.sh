@@ -45,7 +45,7 @@ test_get_in_every_format() {
 
 test_describe() {
   local pod
-  pod=$(pods app=echo | head -1)
+  pod=$(first_pod app=echo)
   local output
   output=$(kubectl describe pod "$pod")
   assert_contains "$output" "Controlled By:  ReplicaSet/echo-"
@@ -58,7 +58,7 @@ test_describe() {
 
 test_logs() {
   local pod
-  pod=$(pods app=echo | head -1)
+  pod=$(first_pod app=echo)
   assert_contains "$(kubectl logs "$pod")" "listens on port 80"
   assert_contains "$(kubectl logs deployment/echo)" "listens on port 80"
   assert_contains "$(kubectl logs "$pod" --timestamps --tail=1)" "$(date -u +%Y)"
@@ -76,7 +76,7 @@ test_logs_follow() {
 
 test_exec() {
   local pod
-  pod=$(pods app=echo | head -1)
+  pod=$(first_pod app=echo)
   assert_eq "$(kubectl exec "$pod" -- hostname)" "$pod"
   assert_eq "$(echo hello | kubectl exec -i "$pod" -- cat)" hello
   local status=0
@@ -87,7 +87,7 @@ test_exec() {
 
 test_exec_carries_a_large_stdin_whole() {
   local pod
-  pod=$(pods app=echo | head -1)
+  pod=$(first_pod app=echo)
   head -c 20000000 /dev/urandom >"$E2E_WORK/blob"
   assert_eq "$(timeout 120 kubectl exec -i "$pod" -- cat <"$E2E_WORK/blob" | sha256sum)" "$(sha256sum <"$E2E_WORK/blob")"
 }

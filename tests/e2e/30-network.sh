@@ -1,5 +1,6 @@
 # Pods reach Services and each other; the machine reaches node ports.
 
+# No `wget -T`: Debian's busybox crashes on it.
 from() { kubectl exec "client-$1" -- "${@:2}"; }
 
 test_clients_run_on_every_node() {
@@ -11,7 +12,7 @@ test_clients_run_on_every_node() {
 test_every_pod_answers_every_node() {
   local ip
   for ip in $(kubectl get pods -l app=web -o 'jsonpath={.items[*].status.podIP}'); do
-    for i in 1 2 3; do assert_contains "$(from $i wget -q -T 5 -O - "http://$ip/")" "address: $ip"; done
+    for i in 1 2 3; do assert_contains "$(from $i timeout 5 wget -q -O - "http://$ip/")" "address: $ip"; done
   done
 }
 
@@ -21,14 +22,14 @@ test_the_service_by_name_and_address() {
   for i in 1 2 3; do
     assert_contains "$(from $i nslookup web.default.svc.cluster.local)" "$cluster_ip"
     for host in web web.default web.default.svc.cluster.local "$cluster_ip"; do
-      assert_contains "$(from $i wget -q -T 5 -O - "http://$host/")" "version:"
+      assert_contains "$(from $i timeout 5 wget -q -O - "http://$host/")" "version:"
     done
   done
 }
 
 test_the_service_spreads_its_requests() {
   local seen
-  seen=$(from 1 sh -c 'for i in $(seq 60); do wget -q -T 5 -O - http://web/pod; done' | sort -u | wc -l)
+  seen=$(from 1 sh -c 'for i in $(seq 60); do timeout 5 wget -q -O - http://web/pod; done' | sort -u | wc -l)
   ((seen >= 4)) || fail "60 requests reached $seen of 6 pods"
 }
 
@@ -40,19 +41,21 @@ test_the_node_port_on_every_node() {
 
 test_a_pod_reaches_itself_through_its_service() {
   local pod
+  kubectl delete deployment,service lonely --ignore-not-found --wait
   kubectl create deployment lonely --image=gantry.local/demo:1
   kubectl expose deployment lonely --port=80
   kubectl rollout status deployment/lonely --timeout=60s
-  pod=$(pods app=lonely)
-  await 20 "an answer through its own Service" kubectl exec "$pod" -- wget -q -T 2 -O - http://lonely/
+  pod=$(first_pod app=lonely)
+  await 20 "an answer through its own Service" kubectl exec "$pod" -- timeout 2 wget -q -O - http://lonely/
   kubectl delete deployment,service lonely
 }
 
 test_a_service_without_endpoints_refuses() {
+  kubectl delete service nobody --ignore-not-found
   kubectl create service clusterip nobody --tcp=80
   await 10 "the name" from 1 nslookup nobody.default.svc.cluster.local
   local start=$SECONDS
-  assert_contains "$(refused from 1 wget -q -T 20 -O - http://nobody/)" refused
+  assert_contains "$(refused from 1 timeout 20 wget -q -O - http://nobody/)" refused
   ((SECONDS - start < 10)) || fail "it hung instead"
   kubectl delete service nobody
 }

@@ -41,7 +41,7 @@ test_the_supervisor() {
 
 test_a_containers_process() {
   local pod node id pid
-  pod=$(pods app=web | head -1)
+  pod=$(first_pod app=web)
   node=$(field pod "$pod" '{.spec.nodeName}')
   id=$(container_id "$pod")
   pid=$(in_containerd "$node" tasks ls | awk -v id="$id" '$1 == id { print $2 }')
@@ -53,7 +53,7 @@ test_a_containers_process() {
 
 test_a_shim() {
   local pod node sandbox pid
-  pod=$(pods app=web | tail -1)
+  pod=$(first_pod app=web)
   node=$(field pod "$pod" '{.spec.nodeName}')
   sandbox=$(in_containerd "$node" containers ls -q | while read -r id; do
     in_containerd "$node" containers info "$id" | jq -r --arg pod "$pod" 'select(.Labels["io.kubernetes.pod.name"] == $pod and .Labels["io.cri-containerd.kind"] == "sandbox") | .ID'

@@ -20,6 +20,8 @@ refused() {
 field() { kubectl get "${@:1:$#-1}" -o "jsonpath=${*: -1}"; }
 
 pods() { kubectl get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' "${@:2}"; }
+# first_pod SELECTOR: one that is not on its way out.
+first_pod() { kubectl get pods -l "$1" -o json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null)][0].metadata.name'; }
 pod_count() { pods "$@" | grep -c . || true; }
 # ready_pods SELECTOR: how many are Ready and not on their way out.
 ready_pods() {

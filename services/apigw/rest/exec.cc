@@ -14,7 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr char kError = 3;
-constexpr char kClose = static_cast<char>(255);
 
 std::string exit_status(const bus::SessionEnd& end) {
   json status = {{"metadata", json::object()}};
@@ -50,11 +49,13 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
     };
     bus::open_session(loop_, bus, target.node, target.request, std::move(callbacks),
                       [this, self = shared_from_this()](Result<std::unique_ptr<bus::Session>> session) {
-                        if (!session.ok()) {
-                          send_failure(*responder_, session.error());
-                          return finish();
+                        // A refusal by the node travels on the error channel: to a failed upgrade kubectl answers with
+                        // SPDY, and its user would read about that.
+                        if (session.ok()) {
+                          session_ = std::move(*session);
+                        } else {
+                          ended_ = bus::SessionEnd{.exit_code = std::nullopt, .error = session.error().message};
                         }
-                        session_ = std::move(*session);
                         upgrade();
                       });
   }
@@ -120,7 +121,6 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
       return;
     }
     socket_->send_binary(std::string(1, kError) + exit_status(end));
-    if (v5_) socket_->send_binary(std::string{kClose, kError});
     socket_->close(1000);
     finish();
   }
@@ -154,9 +154,7 @@ void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
     const auto* value = query.find(name);
     return value == nullptr ? fallback : *value == "true" || *value == "1";
   };
-  if (!request.is_upgrade || !http::iequals(request.upgrade, "websocket")) {
-    return send_failure(*responder, {Code::kBadRequest, "Upgrade request required"});
-  }
+  const bool websocket = request.is_upgrade && http::iequals(request.upgrade, "websocket");
   bus::SessionRequest options;
   options.kind = node::SessionKind::Exec;
   for (auto argument : query.all("command")) options.command.emplace_back(argument);
@@ -172,8 +170,9 @@ void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
   std::string container(query.get("container"));
   auto bridge = std::make_shared<Bridge>(loop, std::move(request), responder);
   find_pod_target(api, identity, route, "create", container,
-                  [bridge, &bus, options, responder](Result<PodTarget> target) {
+                  [bridge, &bus, options, responder, websocket](Result<PodTarget> target) {
                     if (!target.ok()) return send_failure(*responder, target.error());
+                    if (!websocket) return send_failure(*responder, {Code::kBadRequest, "Upgrade request required"});
                     auto request = options;
                     request.ns = target->request.ns;
                     request.pod = target->request.pod;

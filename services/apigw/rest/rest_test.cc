@@ -284,7 +284,7 @@ TEST_F(RestTest, LogsNeedAPodOnANode) {
   EXPECT_EQ(unbound->status, 400);
   auto exec = call("GET", "/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true");
   EXPECT_EQ(exec->status, 400);
-  EXPECT_NE(exec->body.find("Upgrade request required"), std::string::npos);
+  EXPECT_NE(exec->body.find("a container name must be specified for pod p"), std::string::npos);
 }
 
 TEST(Yaml, ScalarsKeepTheirTypes) {

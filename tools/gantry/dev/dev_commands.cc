@@ -91,8 +91,11 @@ void add_dev_commands(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   up_command->add_option("--capacity", flags.up.cluster.capacity, "Of each node")->capture_default_str();
   up_command->add_option("--binaries", flags.up.cluster.binaries, "Folder of the services' programs")
+      ->envname("GANTRY_BINARIES")
       ->capture_default_str();
-  up_command->add_option("--images", flags.up.cluster.images, "Folder of the image archives")->capture_default_str();
+  up_command->add_option("--images", flags.up.cluster.images, "Folder of the image archives")
+      ->envname("GANTRY_IMAGES")
+      ->capture_default_str();
   up_command->add_option("--timeout", flags.up.timeout_seconds, "Seconds to wait for it to be ready")
       ->capture_default_str();
 
