@@ -1,0 +1,60 @@
+// A control plane of its own with hollow nodes, on loopback and a unix socket: no root, no network namespaces, beside
+// whatever else runs. Keys and configuration come from the dev cluster's code.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libs/base/result.h"
+#include "tools/gantry/client/gateway.h"
+#include "tools/gantry/dev/paths.h"
+#include "tools/gantry/dev/process.h"
+
+namespace gantry::load {
+
+struct ClusterOptions {
+  std::string binaries;  // folder of gantry-apigw and the others
+  std::string dir;       // made if missing
+  int port_base = 24'200;
+};
+
+/// What a process has used so far.
+struct Usage {
+  std::string name;
+  double rss_mb = 0, private_mb = 0;  // all that is resident; what is its own
+  double cpu_seconds = 0;
+};
+
+/// One thread. Ends its processes when destroyed.
+class Cluster {
+ public:
+  explicit Cluster(ClusterOptions options);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  Status start_control_plane();
+  Status start_hollow(int nodes, const std::string& capacity);
+  /// kUnavailable when one of them has ended: the message names it and its log.
+  Status check() const;
+  std::vector<Usage> usage() const;
+  client::ConnectOptions connect_options() const;
+
+ private:
+  struct Running {
+    std::string name;
+    dev::ProcessId process;
+  };
+  Status write_files();
+  Status start(const std::string& name, std::vector<std::string> command);
+  Status start_service(const std::string& name, const std::string& identity, const std::string& creds, int port,
+                       std::vector<std::string> more);
+  std::string nats_url() const;
+
+  ClusterOptions options_;
+  dev::Paths paths_;
+  std::vector<Running> running_;
+};
+
+}  // namespace gantry::load

@@ -1,0 +1,26 @@
+// The measuring runs.
+#pragma once
+
+#include <string>
+
+#include "libs/base/result.h"
+#include "tools/gantry/client/gateway.h"
+#include "tools/load/cluster.h"
+
+namespace gantry::load {
+
+struct HollowOptions {
+  ClusterOptions cluster;
+  int nodes = 100, pods = 1'000;
+  std::string capacity = "cpu=32,memory=64Gi,pods=110";
+  int settle_seconds = 10, timeout_seconds = 300;
+};
+
+/// Starts a control plane, hollow nodes, and a Deployment; prints memory and CPU of each process at each stage, and the
+/// time of each phase.
+Status run_hollow(const HollowOptions& options);
+
+/// Listens to a cluster's events for `seconds` and prints the phases of the pods that it saw from their creation on.
+Status run_phases(const client::ConnectOptions& connect, int seconds);
+
+}  // namespace gantry::load

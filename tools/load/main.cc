@@ -1,0 +1,44 @@
+// gantry-load: the figures of docs/performance.md.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "tools/load/hollow.h"
+
+int main(int argc, char** argv) {
+  using namespace gantry;
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::GLOG_ERROR;
+  CLI::App app("Measures Gantry");
+  app.require_subcommand(1);
+  const auto self = std::filesystem::read_symlink("/proc/self/exe");
+
+  load::HollowOptions hollow;
+  hollow.cluster.binaries = self.parent_path();
+  auto* hollow_command = app.add_subcommand("hollow", "A control plane of its own, hollow nodes and a Deployment");
+  hollow_command->add_option("--nodes", hollow.nodes, "Hollow nodes")->check(CLI::Range(1, 250))->capture_default_str();
+  hollow_command->add_option("--pods", hollow.pods, "Replicas")->check(CLI::PositiveNumber)->capture_default_str();
+  hollow_command->add_option("--capacity", hollow.capacity, "Of each node")->capture_default_str();
+  hollow_command->add_option("--binaries", hollow.cluster.binaries, "Folder of the services' programs")
+      ->capture_default_str();
+  hollow_command->add_option("--dir", hollow.cluster.dir, "Empty folder for keys, state and logs, which stay there")
+      ->required();
+  hollow_command->add_option("--port-base", hollow.cluster.port_base, "First of six ports on 127.0.0.1")
+      ->capture_default_str();
+  hollow_command->add_option("--settle", hollow.settle_seconds, "Seconds before memory is read")->capture_default_str();
+  hollow_command->add_option("--timeout", hollow.timeout_seconds, "Seconds for all pods")->capture_default_str();
+
+  client::ConnectOptions connect;
+  int seconds = 60;
+  auto* phases_command = app.add_subcommand("phases", "Listen to a running cluster while pods are made");
+  phases_command->add_option("--dir", connect.dir, "Folder of the dev cluster")->capture_default_str();
+  phases_command->add_option("--nats-url", connect.nats_url, "Its bus")->capture_default_str();
+  phases_command->add_option("--seconds", seconds, "How long")->capture_default_str();
+
+  CLI11_PARSE(app, argc, argv);
+  hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
+  const auto done = hollow_command->parsed() ? load::run_hollow(hollow) : load::run_phases(connect, seconds);
+  if (!done) fmt::print(stderr, "error: {}\n", done.error().message);
+  return done ? 0 : 1;
+}
