@@ -131,7 +131,11 @@ Status RelayStream::publish_entry(const state::LogEntry& entry) {
 Status RelayStream::publish_event(std::string_view node, const std::string& bytes) {
   const auto* event = flatbuffers::GetRoot<bus::Event>(bytes.data());
   const std::string subject = bus::event_subject(resource_, node, str(event->namespace_()), str(event->name()));
-  Status sent = bus_.publish(subject, bytes);
+  // A stream that listens keeps one of each, however often it is published. Events of a node chain share a revision.
+  std::string id = fmt::format("{}/{}", resource_, event->revision());
+  if (event->type() == bus::EventType::Left || event->type() == bus::EventType::Dependency)
+    id += fmt::format("/{}", node);
+  Status sent = bus_.publish_with_id(subject, bytes, id);
   if (!sent.ok() && sent.code() == Code::kTooLarge) {
     LOG(ERROR) << "event too large for the bus, subscribers repair it by snapshot: subject=" << subject
                << " bytes=" << bytes.size();
