@@ -183,7 +183,8 @@ void Registrar::on_reported(const Result<bus::CommandOutcome>& outcome) {
   reporting_ = false;
   if (!outcome.ok()) {
     LOG(WARNING) << "node=" << options_.node << " reporting its status: " << outcome.error().message;
-    if (outcome.code() == Code::kNotFound) return;
+    // Gone without our having heard of it (yet).
+    if (outcome.code() == Code::kNotFound) return create();
     retry_ = loop_.after(kRetry, [this] { report(); });
     return;
   }

@@ -30,7 +30,7 @@ class FakeNodes final : public bus::Commands {
     nodes_.put(node.at(revision), revision);
   }
   int leases = 0, patches = 0;
-  bool away = false;
+  bool away = false, lost = false;  // lost: the node is gone and no event said so
 
  private:
   Result<bus::CommandOutcome> handle(const bus::Command& c) {
@@ -46,13 +46,13 @@ class FakeNodes final : public bus::Commands {
     }
     model::Object given(nodes_.kind(), c.object);
     if (c.verb == bus::Verb::Create) {
-      if (nodes_.find("", c.name)) return Error{Code::kAlreadyExists, "there"};
+      if (nodes_.find("", c.name) && !std::exchange(lost, false)) return Error{Code::kAlreadyExists, "there"};
       model::Draft draft(given);
       draft.clear("status");
       put(draft.build());
     } else {
       const auto* node = nodes_.find("", c.name);
-      if (node == nullptr) return Error{Code::kNotFound, "no node"};
+      if (node == nullptr || lost) return Error{Code::kNotFound, "no node"};
       model::Draft draft(*node);
       draft.copy("status", given.as<core::Node>()->status());
       put(draft.build());
@@ -143,6 +143,13 @@ TEST_F(RegistrarTest, RegistersAgainWhenDeleted) {
   nodes_.remove("", "n1", 100);
   loop_.drain();
   EXPECT_NE(nodes_.find("", "n1"), nullptr);
+}
+
+TEST_F(RegistrarTest, RegistersAgainWhenItsReportFindsNoNode) {
+  start();
+  api_.lost = true;
+  loop_.advance(minutes(6));
+  EXPECT_FALSE(api_.lost) << "created again, although no event told that it was gone";
 }
 
 TEST_F(RegistrarTest, SaysWhyTheNetworkIsNotThereAndTriesAgain) {

@@ -28,8 +28,7 @@ class RenderTest : public ::testing::Test {
     node_.host_dns = {{"1.1.1.1"}, {"corp"}, {}};
     node_.cpu_milli = 4000;
     node_.memory_bytes = 8LL << 30;
-    add("configmaps",
-        R"({"metadata":{"name":"cfg","namespace":"ns"},"data":{"a":"1","b.txt":"two"}})");
+    add("configmaps", R"({"metadata":{"name":"cfg","namespace":"ns"},"data":{"a":"1","b.txt":"two"}})");
     add("secrets", R"({"metadata":{"name":"sec","namespace":"ns"},"data":{"key":"c2VjcmV0"}})");
   }
   void TearDown() override { std::filesystem::remove_all(node_.paths.root); }
