@@ -1,5 +1,6 @@
-// Runs a libFuzzer-shaped target without libFuzzer (gcc has none): first every corpus file, then seeded random mutations of them
-// for --seconds. The seed is printed, and --seed=N runs it again. With clang, link the same target with -fsanitize=fuzzer.
+// Runs a libFuzzer-shaped target without libFuzzer (gcc has none): first every corpus file, then seeded random
+// mutations of them for --seconds. The seed is printed, and --seed=N runs it again. With clang, link the same target
+// with -fsanitize=fuzzer.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -21,10 +22,18 @@ std::string mutate(std::mt19937_64& random, const std::vector<std::string>& corp
   std::string s = corpus.empty() ? std::string() : corpus[pick(corpus.size())];
   for (size_t rounds = 1 + pick(8); rounds > 0; --rounds) {
     switch (pick(5)) {
-      case 0: s.insert(s.begin() + static_cast<ptrdiff_t>(pick(s.size() + 1)), static_cast<char>(random())); break;
-      case 1: if (!s.empty()) s.erase(pick(s.size()), 1 + pick(8)); break;
-      case 2: if (!s.empty()) s[pick(s.size())] = static_cast<char>(random()); break;
-      case 3: if (!s.empty()) s[pick(s.size())] ^= static_cast<char>(1 << pick(8)); break;
+      case 0:
+        s.insert(s.begin() + static_cast<ptrdiff_t>(pick(s.size() + 1)), static_cast<char>(random()));
+        break;
+      case 1:
+        if (!s.empty()) s.erase(pick(s.size()), 1 + pick(8));
+        break;
+      case 2:
+        if (!s.empty()) s[pick(s.size())] = static_cast<char>(random());
+        break;
+      case 3:
+        if (!s.empty()) s[pick(s.size())] ^= static_cast<char>(1 << pick(8));
+        break;
       case 4:
         if (!corpus.empty()) {
           const auto& other = corpus[pick(corpus.size())];

@@ -11,9 +11,7 @@ namespace {
 // The alphabet of k8s.io/apimachinery/pkg/util/rand.
 constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
 
-bool plain(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-}
+bool plain(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; }
 
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -1,5 +1,5 @@
-// The one thread that a service's logic runs on, and its clock. Production is UvLoop (uv_loop.h); tests and the simulation step a
-// ManualLoop (testing/manual_loop.h), so that no test sleeps.
+// The one thread that a service's logic runs on, and its clock. Production is UvLoop (uv_loop.h); tests and the
+// simulation step a ManualLoop (testing/manual_loop.h), so that no test sleeps.
 #pragma once
 
 #include <chrono>
@@ -33,8 +33,9 @@ class Timer {
   uint64_t id_ = 0;
 };
 
-/// Callbacks run one at a time on the loop's thread, in the order posted; timers in the order due. A callback never runs inside the
-/// call that scheduled it. Everything except post() is for the loop's thread only. The loop outlives all its timers.
+/// Callbacks run one at a time on the loop's thread, in the order posted; timers in the order due. A callback never
+/// runs inside the call that scheduled it. Everything except post() is for the loop's thread only. The loop outlives
+/// all its timers.
 class Loop {
  public:
   virtual ~Loop() = default;

@@ -1,5 +1,5 @@
-// Errors as values. Error carries what a Kubernetes Status carries, so that any layer can name the object and the field at fault
-// and the gateway turns it into HTTP without guessing.
+// Errors as values. Error carries what a Kubernetes Status carries, so that any layer can name the object and the field
+// at fault and the gateway turns it into HTTP without guessing.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +52,7 @@ struct Error {
   std::string message;
   std::vector<Cause> causes = {};
   std::string group = {}, kind = {}, name = {}, uid = {};  // what Status.details names
-  uint64_t current_revision = 0;                             // with kConflict: what is there now
+  uint64_t current_revision = 0;                           // with kConflict: what is there now
   uint32_t retry_after_seconds = 0;
 };
 

@@ -15,7 +15,8 @@
 
 namespace gantry::bus {
 
-/// A command as plain values; see schemas/command.fbs for what each field means. An empty id is filled in by the client.
+/// A command as plain values; see schemas/command.fbs for what each field means. An empty id is filled in by the
+/// client.
 struct Command {
   std::string id;
   Verb verb = Verb::Get;
@@ -63,15 +64,16 @@ using CommandDone = std::function<void(Result<CommandOutcome>)>;
 class Commands {
  public:
   virtual ~Commands() = default;
-  /// Sends one command. Commands sent within one turn of the loop travel in one batch per verb. A lost answer is retried with the same id until the deadline, then
-  /// kUnknownOutcome. Errors are apigw's.
+  /// Sends one command. Commands sent within one turn of the loop travel in one batch per verb. A lost answer is
+  /// retried with the same id until the deadline, then kUnknownOutcome. Errors are apigw's.
   virtual void send(Command command, Duration deadline, CommandDone done) = 0;
   void send(Command command, CommandDone done) { send(std::move(command), std::chrono::seconds(10), std::move(done)); }
 };
 
 /// Commands over a Bus as `identity` (gantry.cmd.<identity>.<verb>). Loop's thread only; `bus` and `loop` outlive it.
-/// Attempts to reach apigw go out at once, again after a part of the deadline, and on each reconnect. kUnavailable: nobody listened until the deadline; kTimeout:
-/// a read that got no answer; kTooLarge: the command itself is beyond half of max_payload; kTooManyRequests: 100,000 commands wait here already.
+/// Attempts to reach apigw go out at once, again after a part of the deadline, and on each reconnect. kUnavailable:
+/// nobody listened until the deadline; kTimeout: a read that got no answer; kTooLarge: the command itself is beyond
+/// half of max_payload; kTooManyRequests: 100,000 commands wait here already.
 std::unique_ptr<Commands> make_command_client(Loop& loop, Bus& bus, std::string identity);
 
 /// Answers for one command; must be called exactly once, on the loop's thread, in any order.
@@ -79,10 +81,11 @@ using Respond = std::function<void(Result<CommandOutcome>)>;
 /// `command` is valid until `respond` was called.
 using CommandHandler = std::function<void(const std::string& identity, const Command& command, Respond respond)>;
 
-/// The receiving side (apigw): subscribes gantry.cmd.*.* in queue group "apigw", verifies, splits batches, enforces deadlines and a bound on
-/// what is in flight (kTooManyRequests beyond), refuses reply subjects outside _INBOX.<identity>., and answers. A repeat of a command that is still
-/// being handled waits for its outcome instead of running twice. An answer beyond the bus' max_payload becomes kTooLarge.
-/// Destroying it forgets what is in flight; a `respond` after that does nothing.
+/// The receiving side (apigw): subscribes gantry.cmd.*.* in queue group "apigw", verifies, splits batches, enforces
+/// deadlines and a bound on what is in flight (kTooManyRequests beyond), refuses reply subjects outside
+/// _INBOX.<identity>., and answers. A repeat of a command that is still being handled waits for its outcome instead of
+/// running twice. An answer beyond the bus' max_payload becomes kTooLarge. Destroying it forgets what is in flight; a
+/// `respond` after that does nothing.
 class CommandServer {
  public:
   virtual ~CommandServer() = default;
@@ -94,7 +97,8 @@ class CommandServer {
   /// Stops taking new ones; calls back when what is in flight has been answered.
   virtual void drain(std::function<void()> done) = 0;
 };
-std::unique_ptr<CommandServer> make_command_server(Loop& loop, Bus& bus, CommandHandler handler, size_t max_in_flight = 10'000);
+std::unique_ptr<CommandServer> make_command_server(Loop& loop, Bus& bus, CommandHandler handler,
+                                                   size_t max_in_flight = 10'000);
 
 /// Encodings, also for the simulation's direct wiring.
 std::string encode_batch(const std::vector<const Command*>& commands, uint32_t deadline_millis);

@@ -14,16 +14,19 @@ namespace gantry::bus {
 /// Which events: all of a resource, or those on one node's partition, or those of one namespace.
 struct Chain {
   std::string resource;
-  std::string node;       // set: gantry.events.<resource>.<node>.>  ("_" for the partition of none)
-  std::string ns;         // set: gantry.events.<resource>.*.<ns>.>
+  std::string node;  // set: gantry.events.<resource>.<node>.>  ("_" for the partition of none)
+  std::string ns;    // set: gantry.events.<resource>.*.<ns>.>
   std::string subject() const;
   std::string head_subject() const;  // gantry.heads.<resource>.all | node.<node> | namespace.<ns>
 };
 
-/// What a feed asks of the gateway, on the chain given by Command.resource and Command.node ("_": the partition of none) or Command.ns:
-///   Snapshot  limit, continue_token -> items, continue_token, head: the state at the head, which is that of the chain and the same on all pages
-///   Replay    revision, limit, continue_token -> events of the chain after `revision` in order, head (now); kExpired when they were trimmed,
-///             kTooLargeRevision when the revision was never given or was lost in a failover. The next page starts after the last event.
+/// What a feed asks of the gateway, on the chain given by Command.resource and Command.node ("_": the partition of
+/// none) or Command.ns:
+///   Snapshot  limit, continue_token -> items, continue_token, head: the state at the head, which is that of the chain
+///   and the same on all pages Replay    revision, limit, continue_token -> events of the chain after `revision` in
+///   order, head (now); kExpired when they were trimmed,
+///             kTooLargeRevision when the revision was never given or was lost in a failover. The next page starts
+///             after the last event.
 
 /// What a feed tells its owner, on the loop's thread.
 struct FeedCallbacks {
@@ -36,9 +39,10 @@ struct FeedCallbacks {
   std::function<void()> synced;
 };
 
-/// Subscribes, takes a snapshot, applies the chain rule (accept if previous <= mine < revision, drop what was seen, else repair by Replay, then by
-/// Snapshot), checks each head that it hears, asks after reconnects and after minutes of silence, and takes a new snapshot when the store epoch grows or
-/// the store has lost what was seen. Failed repairs are repeated with back-off without end. A callback may destroy the feed. Loop's thread only.
+/// Subscribes, takes a snapshot, applies the chain rule (accept if previous <= mine < revision, drop what was seen,
+/// else repair by Replay, then by Snapshot), checks each head that it hears, asks after reconnects and after minutes of
+/// silence, and takes a new snapshot when the store epoch grows or the store has lost what was seen. Failed repairs are
+/// repeated with back-off without end. A callback may destroy the feed. Loop's thread only.
 class Feed {
  public:
   virtual ~Feed() = default;

@@ -15,7 +15,9 @@ using model::Kind;
 using model::Object;
 using nlohmann::json;
 
-std::string json_string(std::string_view text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string json_string(std::string_view text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 /// metadata with the resourceVersion that is stored beside the object.
 std::string metadata_json(const Object& object) {

@@ -27,8 +27,8 @@ Status write_redis(const Paths& paths) {
   if (!apigw) return apigw.error();
   if (!admin) return admin.error();
   // apigw may do what commits and reads need; nobody may empty, reconfigure or stop the server but an operator. The
-  // default user is off, so nobody can be it, but it must be allowed everything: Redis 7.0 loads the append-only file in
-  // its name, checks each EXEC against its rules, and drops what they forbid.
+  // default user is off, so nobody can be it, but it must be allowed everything: Redis 7.0 loads the append-only file
+  // in its name, checks each EXEC against its rules, and drops what they forbid.
   const std::string users = fmt::format(
       "user default off ~* &* +@all\n"
       "user apigw on >{} ~* &* +@all -@admin -@dangerous +info +role +wait\n"
