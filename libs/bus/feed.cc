@@ -164,6 +164,10 @@ class FeedImpl final : public Feed {
       return wait(Phase::kSnapshot, {Code::kInternal, "snapshots and replays do not fit together"});
     ++counters_.snapshots;
     phase_ = Phase::kSnapshot;
+    // The snapshot covers what has arrived so far. What it does not cover belongs to a tail that the store has lost:
+    // kept, it would look like a gap for ever.
+    buffer_.clear();
+    buffered_ = 0;
     items_.clear();
     token_.clear();
     snapshot_page();
@@ -220,6 +224,7 @@ class FeedImpl final : public Feed {
       ++applied;
       if (!apply(event)) return;
     }
+    if (applied > 0) repairs_ = 0;  // a lossy bus makes gap after gap: only repairs without progress count
     token_ = outcome->continue_token;
     if (revision_ < outcome->head || !token_.empty()) {
       if (applied == 0 && token_.empty()) return snapshot();  // the log does not lead to its own head

@@ -217,6 +217,29 @@ TEST_F(FeedTest, ALostTailOfTheStoreIsNoticedWithoutAnyNewCommit) {
   expect_equal(*all);
 }
 
+// An event of a tail that the store lost, still on its way when it was: nothing will ever lead to it.
+TEST_F(FeedTest, AnEventOfALostTailDoesNotKeepItFromGettingLive) {
+  put("a");
+  Subscriber subscriber(loop, *bus, *commands, source, {"pods", "", ""});
+  loop.run_until([&] { return subscriber.feed->synced(); }, seconds(5));
+  const uint64_t head = subscriber.feed->revision();
+  flatbuffers::FlatBufferBuilder b;
+  const auto resource = b.CreateString("pods"), ns = b.CreateString("default"), name = b.CreateString("lost");
+  EventBuilder event(b);
+  event.add_resource(resource);
+  event.add_namespace_(ns);
+  event.add_name(name);
+  event.add_revision(head + 9);
+  event.add_previous(head + 8);
+  b.Finish(event.Finish());
+  ASSERT_TRUE(apigw->publish(event_subject("pods", "", "default", "lost"),
+                             {reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize()}));
+  loop.run_until([&] { return subscriber.feed->counters().gaps > 0; }, seconds(5));
+  EXPECT_TRUE(loop.run_until([&] { return subscriber.feed->synced(); }, seconds(5)));
+  EXPECT_EQ(subscriber.feed->revision(), head);
+  EXPECT_EQ(subscriber.feed->counters().snapshots, 2u);
+}
+
 TEST_F(FeedTest, AReconnectAsksForWhatWasMissed) {
   auto all = follow({"pods", "", ""});
   loop.drain();
