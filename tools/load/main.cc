@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   phases_command->add_option("--seconds", seconds, "How long")->capture_default_str();
 
   CLI11_PARSE(app, argc, argv);
-  hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
+  if (hollow_command->parsed()) hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
   const auto done = hollow_command->parsed() ? load::run_hollow(hollow) : load::run_phases(connect, seconds);
   if (!done) fmt::print(stderr, "error: {}\n", done.error().message);
   return done ? 0 : 1;
