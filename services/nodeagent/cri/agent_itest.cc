@@ -193,7 +193,7 @@ TEST_F(NodeAgentTest, APodWithAllThatSurroundsIt) {
       "volumeMounts":[{"name":"tmp","mountPath":"/tmp"},{"name":"cfg","mountPath":"/cfg"},{"name":"mem","mountPath":"/mem"},
         {"name":"all","mountPath":"/all"}]}]})J");
   ASSERT_TRUE(ready("web")) << status("web");
-  EXPECT_EQ(logs("web"), "started blue\n");
+  EXPECT_TRUE(until([&] { return logs("web") == "started blue\n"; }));
   EXPECT_EQ(exec("web", "cat /tmp/init /cfg/file.txt /all/key /all/labels; echo; echo $KEY $TWICE; hostname"),
             "from-init\ncontent\nsecretapp=\"web\"\nsecret blue-blue\nweb-host\n");
   auto resolv = exec("web", "cat /etc/resolv.conf");

@@ -141,7 +141,7 @@ TEST_F(CriRuntimeTest, StatusNamesTheRuntime) {
 }
 
 TEST_F(CriRuntimeTest, AnEndIsToldAndSeen) {
-  auto id = run("echo hello; exit 3");
+  auto id = run("echo hello; sleep 0.3; exit 3");
   ASSERT_FALSE(id.empty());
   EXPECT_TRUE(until([&] { return !changed_.empty() && observe().containers.at(0).state == ContainerState::kExited; }));
   auto pod = observe();

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -13,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/base/ids.h"
+#include "services/nodeagent/cri/fifo.h"
 
 namespace gantry::nodeagent {
 
@@ -35,26 +35,6 @@ template <typename Response>
 std::function<void(Result<Response>)> ignore() {
   return [](Result<Response>) {};
 }
-
-// One end of a FIFO on the loop.
-struct Pipe {
-  uv_pipe_t* handle = nullptr;
-  std::array<char, 64 * 1024> buffer;
-  bool reading = false, ended = false;
-
-  int open(UvLoop& loop, int fd, void* data) {
-    handle = new uv_pipe_t;
-    uv_pipe_init(loop.raw(), handle, 0);
-    handle->data = data;
-    return uv_pipe_open(handle, fd);
-  }
-  void close() {
-    if (handle == nullptr) return;
-    handle->data = nullptr;
-    uv_close(reinterpret_cast<uv_handle_t*>(handle), [](uv_handle_t* h) { delete reinterpret_cast<uv_pipe_t*>(h); });
-    handle = nullptr;
-  }
-};
 
 // Lives until the process is deleted in containerd, longer than its handle when that lets go early.
 class Exec : public std::enable_shared_from_this<Exec> {
@@ -86,7 +66,6 @@ class Exec : public std::enable_shared_from_this<Exec> {
     return request;
   }
   Status make_fifos();
-  Status open_output(Pipe& pipe, const std::string& path);
   void run(const std::string& process, Runtime::Done<std::unique_ptr<Process>> done);
   void wait();
   void open_stdin(int tries);
@@ -147,19 +126,9 @@ Status Exec::make_fifos() {
     if (mkfifo(path.c_str(), 0600) != 0)
       return Error{Code::kInternal, fmt::format("creating {}: {}", path, strerror(errno))};
   }
-  if (auto s = open_output(out_, directory_ + "/stdout"); !s.ok()) return s;
-  if (!options_.tty) return open_output(err_, directory_ + "/stderr");
+  if (auto s = out_.open_for_reading(services_.loop, directory_ + "/stdout", this); !s.ok()) return s;
+  if (!options_.tty) return err_.open_for_reading(services_.loop, directory_ + "/stderr", this);
   err_.ended = true;
-  return Done{};
-}
-
-Status Exec::open_output(Pipe& pipe, const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return Error{Code::kInternal, fmt::format("opening {}: {}", path, strerror(errno))};
-  if (int failed = pipe.open(services_.loop, fd, this); failed != 0) {
-    ::close(fd);
-    return Error{Code::kInternal, fmt::format("opening {}: {}", path, uv_strerror(failed))};
-  }
   return Done{};
 }
 
