@@ -54,6 +54,23 @@ TEST(Authority, IsTheSameAfterARestartAndPrivate) {
   std::filesystem::remove_all(name);
 }
 
+TEST(Permissions, SessionsOfClientsAreTheirOwn) {
+  auto ann = operator_permissions("a.nn");
+  EXPECT_TRUE(ann.may_publish("gantry.client.a%2Enn.open"));
+  EXPECT_TRUE(ann.may_publish("gantry.client.a%2Enn.s.in"));
+  EXPECT_TRUE(ann.may_subscribe("gantry.client.a%2Enn.s.out"));
+  for (std::string who : {"bob", "a", "n1", "controllers", "node-n1", "node-a.nn"}) {
+    auto p = permissions_for(who);
+    for (const char* foreign : {"gantry.client.a%2Enn.open", "gantry.client.a%2Enn.s.in", "gantry.client.a%2Enn.s.out"})
+      EXPECT_FALSE(p.may_publish(foreign) || p.may_subscribe(foreign)) << who << " " << foreign;
+    EXPECT_FALSE(p.may_subscribe("gantry.client.>") || p.may_subscribe("gantry.client.*.*.out")) << who;
+  }
+  // Nobody hears its own requests or speaks for the gateway, and an operator with a node's name is no node.
+  EXPECT_FALSE(ann.may_publish("gantry.client.a%2Enn.s.out"));
+  EXPECT_FALSE(ann.may_subscribe("gantry.client.a%2Enn.s.in"));
+  EXPECT_FALSE(operator_permissions("n1").may_subscribe("gantry.session.n1.*.out"));
+}
+
 TEST(Permissions, NobodySpeaksForAnother) {
   for (std::string who : {"controllers", "scheduler", "node-n1", "netproxy-n1", "hollow", "admin"}) {
     auto p = permissions_for(who);

@@ -89,7 +89,9 @@ Permissions netproxy_permissions(std::string_view node) {
 
 Permissions operator_permissions(std::string_view identity) {
   auto p = base(identity);
-  add(p.subscribe, {"gantry.events.>", "gantry.heads.>"});
+  auto client = fmt::format("gantry.client.{}", encode_token(identity));
+  add(p.publish, {client + ".open", client + ".*.in"});
+  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", client + ".*.out"});
   return p;
 }
 

@@ -36,7 +36,8 @@ Permissions node_permissions(std::string_view node);
 Permissions hollow_permissions();
 /// Identity `netproxy-<node>`: events of services, endpointslices and nodes.
 Permissions netproxy_permissions(std::string_view node);
-/// A person or tool with `gantry`: sends commands as `identity` and reads all events.
+/// A person or tool with `gantry`: sends commands as `identity`, reads all events, opens sessions with pods (logs,
+/// exec) whose frames nobody but the gateway shares.
 Permissions operator_permissions(std::string_view identity);
 /// Reads exactly `subjects`, e.g. gantry.events.*.*.team-a.>, and may send commands (what they may do is apigw's to
 /// decide).

@@ -56,6 +56,11 @@ struct SessionRequest {
 void open_session(Loop& loop, Bus& bus, const std::string& node, const SessionRequest& request,
                   Session::Callbacks callbacks, std::function<void(Result<std::unique_ptr<Session>>)> done);
 
+/// A client's side (the CLI): asks any gateway, which authorizes `identity` and joins the session to the pod's node.
+/// Errors as open_session's, in the API server's words.
+void open_client_session(Loop& loop, Bus& bus, const std::string& identity, const SessionRequest& request,
+                         Session::Callbacks callbacks, std::function<void(Result<std::unique_ptr<Session>>)> done);
+
 /// The node's side: called for each request; either accept (returns callbacks and keeps the session it is given) or
 /// refuse.
 class SessionAcceptor {
@@ -71,5 +76,10 @@ class SessionAcceptor {
 };
 std::unique_ptr<Subscription> accept_sessions(Loop& loop, Bus& bus, const std::string& node,
                                               std::function<void(SessionAcceptor::Offer)> handler);
+
+/// The gateway's side towards clients: `identity` is who asks, by the subject that only it may publish on. One member
+/// of the queue group `apigw` gets each request. A reply subject outside of the identity's inbox is not answered.
+std::unique_ptr<Subscription> accept_client_sessions(
+    Loop& loop, Bus& bus, std::function<void(const std::string& identity, SessionAcceptor::Offer)> handler);
 
 }  // namespace gantry::bus

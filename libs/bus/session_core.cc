@@ -21,10 +21,6 @@ constexpr Duration kRetry = milliseconds(20);  // when the bus takes no more
 
 }  // namespace
 
-std::string session_subject(std::string_view node, std::string_view id, std::string_view direction) {
-  return fmt::format("gantry.session.{}.{}.{}", encode_token(node), encode_token(id), direction);
-}
-
 SessionCore::SessionCore(Loop& loop, Bus& bus, std::string out_subject)
     : loop_(loop), bus_(bus), out_subject_(std::move(out_subject)), heard_(loop.now()) {}
 

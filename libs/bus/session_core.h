@@ -13,9 +13,6 @@ namespace gantry::bus {
 /// Granted when a session opens: the most that is on the way or waits at the receiver, in one direction.
 inline constexpr size_t kSessionWindow = 1 << 20;
 
-/// gantry.session.<node>.<id>.<direction>
-std::string session_subject(std::string_view node, std::string_view id, std::string_view direction);
-
 class SessionCore : public std::enable_shared_from_this<SessionCore> {
  public:
   SessionCore(Loop& loop, Bus& bus, std::string out_subject);

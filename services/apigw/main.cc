@@ -14,6 +14,7 @@
 #include "services/apigw/relay/relay.h"
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/rest.h"
+#include "services/apigw/sessions/client_sessions.h"
 
 namespace gantry::apigw {
 namespace {
@@ -86,7 +87,8 @@ struct Gateway {
         api(make_api(service.loop(), store, o.api)),
         rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
-        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))) {
+        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))),
+        sessions(service.loop(), *api, service.bus()) {
     for (const auto& listen : o.listen) {
       auto options = o.http;
       options.listen = listen;
@@ -117,6 +119,7 @@ struct Gateway {
   Rest rest;
   Relay relay;
   std::shared_ptr<bus::CommandServer> commands;
+  ClientSessions sessions;
   std::vector<std::unique_ptr<http::Server>> servers;
 };
 
@@ -126,6 +129,7 @@ void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
   auto& active = metrics.gauge("gantry_relay_active", "1 if this gateway relays.");
   auto& commands = metrics.counter("gantry_commands_total", "Commands received on the bus.");
   auto& shed = metrics.counter("gantry_commands_shed_total", "Commands refused because too many were in flight.");
+  auto& sessions = metrics.gauge("gantry_client_sessions", "Sessions (logs, exec) of clients on the bus.");
   auto& requests = metrics.counter("gantry_http_requests_total", "HTTP requests.");
   auto& connections = metrics.gauge("gantry_http_connections", "Open HTTP connections.");
   auto& commits = metrics.counter("gantry_store_commits_total", "Commits sent to Redis.");
@@ -136,6 +140,7 @@ void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
     active.set(gateway.relay.active() ? 1 : 0);
     commands.set(gateway.commands->counters().commands);
     shed.set(gateway.commands->counters().shed);
+    sessions.set(static_cast<double>(gateway.sessions.open()));
     uint64_t served = 0;
     size_t open = 0;
     for (const auto& server : gateway.servers) {

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "services/apigw/render/render.h"
-#include "services/apigw/rest/pod_target.h"
 #include "services/apigw/rest/rest.h"
+#include "services/apigw/sessions/pod_target.h"
 
 namespace gantry::apigw {
 namespace {
@@ -162,25 +162,15 @@ void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
   options.out = flag("stdout", false);
   options.err = flag("stderr", false);
   options.tty = flag("tty", false);
-  if (options.command.empty())
-    return send_failure(*responder, {Code::kBadRequest, "you must specify at least one command for the container"});
-  if (!options.in && !options.out && !options.err) {
-    return send_failure(*responder, {Code::kBadRequest, "you must specify at least 1 of stdin, stdout, stderr"});
-  }
-  std::string container(query.get("container"));
+  options.ns = route.ns;
+  options.pod = route.name;
+  options.container = query.get("container");
   auto bridge = std::make_shared<Bridge>(loop, std::move(request), responder);
-  find_pod_target(api, identity, route, "create", container,
-                  [bridge, &bus, options, responder, websocket](Result<PodTarget> target) {
-                    if (!target.ok()) return send_failure(*responder, target.error());
-                    if (!websocket) return send_failure(*responder, {Code::kBadRequest, "Upgrade request required"});
-                    auto request = options;
-                    request.ns = target->request.ns;
-                    request.pod = target->request.pod;
-                    request.uid = target->request.uid;
-                    request.container = target->request.container;
-                    target->request = std::move(request);
-                    bridge->open(bus, *target);
-                  });
+  find_pod_target(api, identity, options, [bridge, &bus, responder, websocket](Result<PodTarget> target) {
+    if (!target.ok()) return send_failure(*responder, target.error());
+    if (!websocket) return send_failure(*responder, {Code::kBadRequest, "Upgrade request required"});
+    bridge->open(bus, *target);
+  });
 }
 
 }  // namespace gantry::apigw

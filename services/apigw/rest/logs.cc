@@ -2,8 +2,8 @@
 #include <charconv>
 
 #include "libs/model/json.h"
-#include "services/apigw/rest/pod_target.h"
 #include "services/apigw/rest/rest.h"
+#include "services/apigw/sessions/pod_target.h"
 
 namespace gantry::apigw {
 namespace {
@@ -130,17 +130,13 @@ void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
     if (!time.ok()) return send_failure(*responder, time.error());
     options.since_time = *time / 1'000'000;
   }
-  find_pod_target(api, identity, route, "get", std::string(query.get("container")),
-                  [&loop, &bus, options, responder](Result<PodTarget> target) {
-                    if (!target.ok()) return send_failure(*responder, target.error());
-                    auto request = options;
-                    request.ns = target->request.ns;
-                    request.pod = target->request.pod;
-                    request.uid = target->request.uid;
-                    request.container = target->request.container;
-                    target->request = std::move(request);
-                    std::make_shared<LogStream>(loop, options.follow, responder)->open(bus, *target);
-                  });
+  options.ns = route.ns;
+  options.pod = route.name;
+  options.container = query.get("container");
+  find_pod_target(api, identity, options, [&loop, &bus, responder](Result<PodTarget> target) {
+    if (!target.ok()) return send_failure(*responder, target.error());
+    std::make_shared<LogStream>(loop, target->request.follow, responder)->open(bus, *target);
+  });
 }
 
 }  // namespace gantry::apigw

@@ -1,4 +1,4 @@
-#include "services/apigw/rest/pod_target.h"
+#include "services/apigw/sessions/pod_target.h"
 
 #include <fmt/format.h>
 
@@ -23,7 +23,8 @@ std::string join(const std::vector<std::string>& names) {
   return out;
 }
 
-Result<PodTarget> target_of(const model::Object& object, std::string container) {
+Result<PodTarget> target_of(const model::Object& object, bus::SessionRequest request) {
+  std::string container = std::move(request.container);
   const auto* pod = object.as<Pod>();
   std::string name(object.name());
   std::vector<std::string> main, init, ephemeral;
@@ -55,28 +56,51 @@ Result<PodTarget> target_of(const model::Object& object, std::string container) 
   PodTarget target;
   target.node = spec ? str(spec->node_name()) : std::string_view();
   if (target.node.empty()) return Error{Code::kBadRequest, fmt::format("pod {} does not have a host assigned", name)};
-  target.request.ns = object.ns();
-  target.request.pod = name;
+  target.request = std::move(request);
   target.request.uid = object.uid();
   target.request.container = container;
   return target;
 }
 
+/// The verb and subresource that the API knows this kind of session by.
+Result<std::pair<const char*, const char*>> words(const bus::SessionRequest& request) {
+  switch (request.kind) {
+    case node::SessionKind::Logs:
+      return std::pair("get", "log");
+    case node::SessionKind::Exec:
+      return std::pair("create", "exec");
+    default:
+      return Error{Code::kBadRequest, "only logs and exec are served"};
+  }
+}
+
+Status validate(const bus::SessionRequest& request) {
+  if (request.pod.empty() || request.ns.empty()) return Error{Code::kBadRequest, "name a pod and its namespace"};
+  if (request.kind != node::SessionKind::Exec) return Done{};
+  if (request.command.empty())
+    return Error{Code::kBadRequest, "you must specify at least one command for the container"};
+  if (!request.in && !request.out && !request.err)
+    return Error{Code::kBadRequest, "you must specify at least 1 of stdin, stdout, stderr"};
+  return Done{};
+}
+
 }  // namespace
 
-void find_pod_target(Api& api, const Identity& identity, const Route& route, const std::string& verb,
-                     const std::string& container, std::function<void(Result<PodTarget>)> done) {
-  Attributes attributes{verb, "pods", route.subresource, route.ns, route.name, ""};
-  auto allowed = api.authorize(identity, attributes);
+void find_pod_target(Api& api, const Identity& identity, bus::SessionRequest request,
+                     std::function<void(Result<PodTarget>)> done) {
+  auto known = words(request);
+  if (!known.ok()) return done(known.error());
+  auto allowed = api.authorize(identity, {known->first, "pods", known->second, request.ns, request.pod, ""});
   if (!allowed.ok()) return done(allowed.error());
+  if (auto valid = validate(request); !valid.ok()) return done(valid.error());
   bus::Command get;
   get.verb = bus::Verb::Get;
   get.resource = "pods";
-  get.ns = route.ns;
-  get.name = route.name;
-  api.handle(gateway(), std::move(get), [container, done = std::move(done)](Result<Answer> answer) {
+  get.ns = request.ns;
+  get.name = request.pod;
+  api.handle(gateway(), std::move(get), [request = std::move(request), done = std::move(done)](Result<Answer> answer) {
     if (!answer.ok()) return done(answer.error());
-    done(target_of(answer->object, container));
+    done(target_of(answer->object, request));
   });
 }
 
