@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = 0;
   gantry::dev::add_dev_commands(app, exit_code);
-  gantry::client::add_client_commands(app, exit_code);
-  CLI11_PARSE(app, argc, argv);
+  char** dashes = std::find(argv, argv + argc, std::string_view("--"));
+  gantry::client::add_client_commands(app, exit_code, {std::min(dashes + 1, argv + argc), argv + argc});
+  CLI11_PARSE(app, static_cast<int>(dashes - argv), argv);
   return exit_code;
 }

@@ -24,6 +24,16 @@ class Adder {
   explicit Adder(int& exit_code) : exit_code_(exit_code) {}
 
   CLI::App* verb(CLI::App& parent, const char* name, const char* help, Status (*action)(const Options&)) {
+    return program(parent, name, help, [action](const Options& options) -> Result<int> {
+      auto done = action(options);
+      if (!done) return done.error();
+      return 0;
+    });
+  }
+
+  /// A verb with an exit code of its own.
+  CLI::App* program(CLI::App& parent, const char* name, const char* help,
+                    std::function<Result<int>(const Options&)> action) {
     auto* app = parent.add_subcommand(name, help);
     auto& o = shared();
     app->add_option("--dir", o.connect.dir, "Folder of the dev cluster, for what follows if it is not given")
@@ -46,10 +56,10 @@ class Adder {
     app->add_option("--request-timeout", o.connect.timeout_seconds, "Seconds for each command")
         ->group("Connection")
         ->capture_default_str();
-    app->callback([action, this] {
-      auto done = action(shared());
-      if (!done) report(done.error());
-      exit_code_ = done ? 0 : 1;
+    app->callback([action = std::move(action), this] {
+      auto code = action(shared());
+      if (!code) report(code.error());
+      exit_code_ = code ? *code : 1;
     });
     return app;
   }
@@ -76,8 +86,9 @@ class Adder {
 
 }  // namespace
 
-void add_client_commands(CLI::App& app, int& exit_code) {
+void add_client_commands(CLI::App& app, int& exit_code, std::vector<std::string> after_dashes) {
   auto& o = shared();
+  o.command = std::move(after_dashes);
   static Adder add(exit_code);
 
   auto* get_app = add.verb(app, "get", "Show objects", get);
@@ -112,6 +123,24 @@ void add_client_commands(CLI::App& app, int& exit_code) {
   add.in_namespace(scale_app);
   add.named(scale_app, "deployment/NAME");
   scale_app->add_option("--replicas", o.replicas)->required()->check(CLI::NonNegativeNumber);
+
+  auto* logs_app = add.program(app, "logs", "Print what a container said", logs);
+  add.in_namespace(logs_app);
+  add.named(logs_app, "POD or pod/NAME");
+  logs_app->add_option("-c,--container", o.container, "Container; default: the only one");
+  logs_app->add_flag("-f,--follow", o.follow, "And what it says from now on");
+  logs_app->add_flag("-p,--previous", o.previous, "Of the container's run before this one");
+  logs_app->add_flag("--timestamps", o.timestamps, "With the time of each line");
+  logs_app->add_option("--tail", o.tail, "The last lines only; -1: all");
+  logs_app->add_option("--since-seconds", o.since_seconds, "What is younger only")->check(CLI::PositiveNumber);
+  logs_app->add_option("--limit-bytes", o.limit_bytes, "Not more bytes")->check(CLI::PositiveNumber);
+
+  auto* exec_app = add.program(app, "exec", "Run a command in a container: exec POD -- COMMAND", exec);
+  add.in_namespace(exec_app);
+  add.named(exec_app, "POD or pod/NAME");
+  exec_app->add_option("-c,--container", o.container, "Container; default: the only one");
+  exec_app->add_flag("-i,--stdin", o.in, "Pass stdin on");
+  exec_app->add_flag("-t,--tty", o.tty, "Stdin is a terminal");
 
   auto* rollout = app.add_subcommand("rollout", "Follow or force a rollout");
   rollout->require_subcommand(1);

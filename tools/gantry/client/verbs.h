@@ -1,5 +1,4 @@
-// What `gantry get|apply|delete|scale|rollout|events` do, with kubectl's words and output. Each returns the program's
-// exit code.
+// What `gantry get|apply|delete|scale|logs|exec|rollout|events` do, with kubectl's words and output.
 #pragma once
 
 #include <optional>
@@ -24,6 +23,11 @@ struct Options {
   int replicas = -1;
   int timeout_seconds = 0;  // of rollout status; 0: for ever
   std::string resource;     // of events
+  std::string container;    // of logs and exec
+  bool follow = false, previous = false, timestamps = false;
+  std::optional<int64_t> tail, since_seconds, limit_bytes;
+  bool in = false, tty = false;
+  std::vector<std::string> command;  // of exec: what stood after --
 };
 
 Status get(const Options& options);
@@ -33,5 +37,8 @@ Status scale(const Options& options);
 Status rollout_status(const Options& options);
 Status rollout_restart(const Options& options);
 Status events(const Options& options);
+/// These two return the exit code; that of exec is the command's.
+Result<int> logs(const Options& options);
+Result<int> exec(const Options& options);
 
 }  // namespace gantry::client
