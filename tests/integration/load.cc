@@ -30,7 +30,7 @@ struct Load::Life {
 };
 
 Load::Load(bus::Commands& commands, uint64_t commits, uint64_t seed) : commands_(commands), random_(seed) {
-  more(commits);
+  if (commits > 0) more(commits);
 }
 
 void Load::more(uint64_t commits) {
