@@ -75,6 +75,16 @@ TEST_F(AgentTest, RunsAPodAndReportsIt) {
   EXPECT_EQ(runtime_.last_sandbox.dns_servers, std::vector<std::string>{"10.96.0.10"});
 }
 
+TEST_F(AgentTest, AConditionThatAnotherSetWhileWeWereAwayIsCorrected) {
+  put("web", kWeb);
+  const auto sent = agent_->statuses().counters().sent;
+  api_.set_status("default", "web", R"({"phase":"Running","conditions":[{"type":"Ready","status":"False"}]})");
+  loop_.drain();
+  EXPECT_TRUE(api_.ready("default", "web"));
+  loop_.advance(minutes(1));
+  EXPECT_EQ(agent_->statuses().counters().sent, sent + 1) << "once, not again and again";
+}
+
 TEST_F(AgentTest, ADeletedPodLeavesNothing) {
   put("web", kWeb);
   api_.delete_pod("default", "web", 5);

@@ -37,7 +37,7 @@ std::string PodWorker::log() const {
 
 void PodWorker::set_pod(model::Object pod) {
   pod_ = std::move(pod);
-  desired_ = true;
+  desired_ = shown_anew_ = true;
   if (observed_.name.empty()) {
     observed_.ns = pod_.ns();
     observed_.name = pod_.name();
@@ -83,6 +83,7 @@ void PodWorker::decide() {
   if (pod_ && desired_) {
     context_.statuses.set(uid_, std::string(pod_.ns()), std::string(pod_.name()),
                           encode_status(pod_.ns(), pod_.name(), uid_, decision.status, spec()));
+    correct_api();
   }
   if (decision.finished) {
     finished_ = true;
@@ -106,6 +107,18 @@ void PodWorker::decide() {
     requeue_ = context_.loop.after(Duration(delay), [this] { wake(); });
   }
   for (const auto& action : decision.actions) act(action);
+}
+
+void PodWorker::correct_api() {
+  if (!std::exchange(shown_anew_, false)) return;
+  const auto shown = decode_status(*spec());
+  const auto ready = [](const PodStatusValue& status) {
+    return std::any_of(status.conditions.begin(), status.conditions.end(),
+                       [](const auto& c) { return c.type == "Ready" && c.status; });
+  };
+  if (ready(shown) == ready(memory_.last) || shown.phase == "Succeeded" || shown.phase == "Failed") return;
+  // What is on its way already is not sent twice.
+  context_.statuses.resend(uid_);
 }
 
 void PodWorker::observe() {

@@ -62,6 +62,8 @@ class PodWorker {
   void wake();
   void decide();
   void act(const Action& action);
+  /// Others write conditions too (Ready=False while the node was not heard of): once we speak again, our word counts.
+  void correct_api();
   /// The action's outcome is in; it counts as under way until the runtime has been looked at again.
   void complete(const std::string& key);
   void on_observed(Result<RuntimePod> result, std::set<std::string> covered);
@@ -96,6 +98,7 @@ class PodWorker {
   std::string uid_;
   model::Object pod_;
   bool desired_ = false, finished_ = false;
+  bool shown_anew_ = false;  // the API showed a state of the pod that was not compared with our word yet
   RuntimePod observed_;
   PodMemory memory_;
   Prober prober_;

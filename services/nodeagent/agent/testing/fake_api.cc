@@ -37,6 +37,16 @@ void FakeApi::delete_pod(const std::string& ns, const std::string& name, int64_t
   pods.put(std::move(changed), revision_);
 }
 
+void FakeApi::set_status(const std::string& ns, const std::string& name, const std::string& status) {
+  const auto* pod = pods.find(ns, name);
+  CHECK(pod != nullptr);
+  model::Draft draft(*pod);
+  const auto done = draft.set_json("status", status);
+  CHECK(done.ok()) << done.error().message;
+  auto changed = draft.build(++revision_);
+  pods.put(std::move(changed), revision_);
+}
+
 void FakeApi::remove_pod(const std::string& ns, const std::string& name) { pods.remove(ns, name, ++revision_); }
 
 std::string FakeApi::status_json(const std::string& ns, const std::string& name) const {

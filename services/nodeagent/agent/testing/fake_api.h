@@ -21,6 +21,8 @@ class FakeApi final : public bus::Commands {
   uint64_t put(const std::string& resource, const std::string& json);
   /// What a user's delete does: sets deletionTimestamp and grace; the agent's confirmation removes it.
   void delete_pod(const std::string& ns, const std::string& name, int64_t grace_seconds);
+  /// Replaces the pod's status behind the agent's back, as the node lifecycle controller does; JSON.
+  void set_status(const std::string& ns, const std::string& name, const std::string& status);
   /// Gone at once, as by force.
   void remove_pod(const std::string& ns, const std::string& name);
   const model::Object* pod(const std::string& ns, const std::string& name) const { return pods.find(ns, name); }
