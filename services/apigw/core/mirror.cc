@@ -42,8 +42,8 @@ void Mirror::start() {
   load();
 }
 
-// The heads come after the snapshot, so that none is missing; what they are ahead of it is caught up before anybody is
-// answered, because reads wait for the head.
+// The heads come after the snapshot, so that none is missing. One that is ahead of the snapshot counts only up to it:
+// who got it as the head of what the snapshot holds would never ask for what lies between.
 void Mirror::load() {
   if (loading_) return;
   loading_ = true;
@@ -65,7 +65,8 @@ void Mirror::load_failed(const Error& error) {
 
 void Mirror::loaded(state::Snapshot snapshot, const std::vector<std::pair<std::string, state::Revision>>& heads) {
   loading_ = false;
-  heads_ = {heads.begin(), heads.end()};
+  heads_.clear();
+  for (const auto& [chain, head] : heads) heads_[chain] = std::min(head, snapshot.revision);
   std::vector<model::Object> objects;
   objects.reserve(snapshot.objects.size());
   for (auto& stored : snapshot.objects) {
