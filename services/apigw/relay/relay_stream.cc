@@ -62,8 +62,14 @@ void RelayStream::begin() {
 // All chains for a while: whoever lost the tail of the relay before this one finds out.
 void RelayStream::load_heads() {
   store_.heads(resource_, guard([this](Result<std::vector<std::pair<std::string, state::Revision>>> heads) {
-                 if (!heads.ok()) return;
-                 for (const auto& [chain, head] : *heads) chains_[chain] = {head, loop_.now()};
+                 if (!heads.ok()) {
+                   heads_retry_ = loop_.after(kRetry, [this] { load_heads(); });
+                   return;
+                 }
+                 for (const auto& [chain, head] : *heads) {
+                   Chain& known = chains_[chain];  // what was published meanwhile is newer
+                   known = {std::max(known.head, head), loop_.now()};
+                 }
                }));
 }
 
@@ -96,6 +102,7 @@ void RelayStream::pump() {
                                   LOG(ERROR) << "events not published, the log was trimmed: resource=" << resource_
                                              << " after=" << position_ << " to=" << *head;
                                   position_ = *head;
+                                  chains_.clear();  // or the store has lost its tail
                                   load_heads();
                                   pump();
                                 }));
@@ -199,8 +206,9 @@ void RelayStream::publish_heads() {
 }
 
 void RelayStream::check_store() {
-  store_.head(resource_, guard([this](Result<state::Revision> head) {
-                if (!head.ok() || *head >= position_) return;
+  // What was published after the question says nothing about its answer.
+  store_.head(resource_, guard([this, asked = position_](Result<state::Revision> head) {
+                if (!head.ok() || *head >= asked) return;
                 LOG(WARNING) << "the store has lost its tail: resource=" << resource_ << " published=" << position_
                              << " head=" << *head;
                 cursor_ = position_ = *head;

@@ -49,7 +49,7 @@ class RelayStream {
   int ticks_ = 0;
   std::map<std::string, Chain> chains_;
   std::shared_ptr<void> watch_, connection_;
-  Timer retry_;
+  Timer retry_, heads_retry_;
   std::shared_ptr<char> token_ = std::make_shared<char>();
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "libs/bus/testing/fake_bus.h"
+#include "libs/model/schema.h"
 #include "schemas/bus_generated.h"
 #include "services/apigw/core/testing/test_gateway.h"
 
@@ -119,6 +120,38 @@ TEST_F(RelayTest, AStoreThatLostItsTailShowsInTheHeads) {
   take();
   make("new");
   EXPECT_THAT(take(), ElementsAre("gantry.events.configmaps._.default.new"));
+}
+
+TEST_F(RelayTest, ANewOneAnnouncesAllHeadsThoughTheStoreFailsAtFirst) {
+  auto first = relay("a");
+  const uint64_t revision = make("one");
+  g.loop.advance(seconds(2));
+  first.reset();
+  heads.clear();
+  auto second = relay("b");
+  size_t kinds = 0, calls = 0;
+  for (const auto& kind : model::Schema::get().kinds()) kinds += kind.resource.empty() ? 0 : 1;
+  g.store.set_fault([&] {  // the cursors are read, what comes then fails
+    if (!second->active() || ++calls <= kinds || calls > 3 * kinds) return state::testing::MemoryStore::Fault::kNone;
+    return state::testing::MemoryStore::Fault::kLostBefore;
+  });
+  g.loop.advance(seconds(10));
+  ASSERT_TRUE(second->active());
+  EXPECT_GT(calls, 3 * kinds);
+  EXPECT_EQ(heads["gantry.heads.configmaps.namespace.default"], revision);
+}
+
+TEST_F(RelayTest, ALateAnswerOfTheStoreIsNoLostTail) {
+  auto active = relay("a");
+  make("one");
+  g.loop.advance(std::chrono::milliseconds(4900));
+  g.store.set_delay([] { return Duration(std::chrono::milliseconds(300)); });  // the look at the heads takes long
+  g.loop.advance(std::chrono::milliseconds(450));
+  g.store.set_delay(nullptr);
+  make("two");
+  take();
+  g.loop.advance(seconds(3));
+  EXPECT_THAT(take(), IsEmpty()) << "published again";
 }
 
 }  // namespace
