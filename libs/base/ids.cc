@@ -1,9 +1,9 @@
 #include "libs/base/ids.h"
 
-#include <openssl/rand.h>
-
 #include <array>
 #include <cstdint>
+
+#include "libs/base/entropy.h"
 
 namespace gantry {
 namespace {
@@ -17,10 +17,6 @@ int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
-}
-
-void random_bytes(uint8_t* out, size_t n) {
-  if (RAND_bytes(out, static_cast<int>(n)) != 1) __builtin_trap();  // without entropy no id is unique
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "libs/base/entropy.h"
 #include "libs/model/draft.h"
 #include "libs/state/store.h"
 #include "schemas/api/core_v1_generated.h"
@@ -53,7 +54,7 @@ class Allocator {
   const World& world_;
   const ApiConfig& config_;
   uint32_t base_ = 0, size_ = 0;
-  std::mt19937_64 random_{std::random_device{}()};
+  std::mt19937_64 random_{random_number()};
 };
 
 /// The indexer of Services by the claims that they hold ("claim").
