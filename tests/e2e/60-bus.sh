@@ -32,3 +32,14 @@ test_events_show_what_happens() {
   assert_contains "$(jq -r '.cause.identity' "$E2E_WORK/events" | sort -u)" kubernetes-admin
   assert_eq "$(jq -r .resource "$E2E_WORK/events" | sort -u)" configmaps
 }
+
+test_logs_and_exec() {
+  local pod
+  pod=$(first_pod app=web)
+  assert_contains "$(gantry logs "$pod")" "listens on port 80"
+  assert_eq "$(gantry exec "$pod" -- hostname)" "$pod"
+  assert_eq "$(echo hello | gantry exec -i "$pod" -- cat)" hello
+  local status=0
+  gantry exec "$pod" -- sh -c 'exit 7' || status=$?
+  assert_eq $status 7
+}
