@@ -45,10 +45,12 @@ TEST_F(SimTest, FixedSeeds) {
   for (uint64_t seed : {4, 5, 6}) holds(seed);
 }
 
-TEST_F(SimTest, RandomSeeds) {
+// As many as the time gives, always the same ones: what CI tells must not hang on luck. tools/soak tries thousands
+// more.
+TEST_F(SimTest, SeedsFromOne) {
   if (const char* given = std::getenv("GANTRY_SEED")) return holds(std::strtoull(given, nullptr, 10));
   auto end = std::chrono::steady_clock::now() + kRandomTime;
-  uint64_t seed = std::random_device{}(), count = 0;
+  uint64_t seed = 1, count = 0;
   for (; count == 0 || std::chrono::steady_clock::now() < end; ++count) {
     fmt::print("GANTRY_SEED={}\n", seed + count);
     std::fflush(stdout);
