@@ -1,5 +1,6 @@
 #include "libs/base/ids.h"
 #include "libs/bus/command.h"
+#include "libs/bus/doubt.h"
 
 namespace gantry::bus {
 namespace {
@@ -158,6 +159,10 @@ class Client final : public Commands {
       auto it = by_id.find(entry->command.id);
       if (it == by_id.end() || it->second->code() == Code::kUnknownOutcome) {  // the gateway does not know: ask again
         open = true;
+        continue;
+      }
+      if (changes_state(entry->command.verb) && refused_unseen(it->second->code()) && --entry->open > 0) {
+        open = true;  // an attempt before this one may have been carried out: only its outcome will do
         continue;
       }
       finish(entry, std::move(*it->second));

@@ -165,6 +165,31 @@ TEST_F(CommandsTest, ALostAnswerIsAskedForAgainWithTheSameId) {
   EXPECT_EQ(handled.size(), 1u);
 }
 
+TEST_F(CommandsTest, ARefusalOfARepeatSaysNothingAboutTheFirstAttempt) {
+  bool store_away = false;
+  server = make_command_server(loop, *apigw, [&](const std::string&, const Command& c, Respond respond) {
+    if (store_away) return respond(Error{Code::kUnavailable, "state: no connection"});
+    CommandOutcome outcome;
+    outcome.duplicate = ++handled[c.id] > 1;
+    respond(outcome);
+  });
+  network.set_faults({.drop = 1, .only = [](std::string_view s) { return s.starts_with("_INBOX."); }});
+  std::optional<Result<CommandOutcome>> lost, known;
+  client->send(create("a"), seconds(8), [&](Result<CommandOutcome> r) { lost = r; });
+  loop.advance(seconds(1));  // carried out, and the answer is lost
+  network.set_faults({});
+  store_away = true;
+  client->send(create("b"), seconds(8), [&](Result<CommandOutcome> r) { known = r; });
+  loop.advance(seconds(5));
+  EXPECT_FALSE(lost.has_value());
+  ASSERT_TRUE(known.has_value());
+  EXPECT_EQ(known->code(), Code::kUnavailable) << "this one was tried once and refused";
+  loop.advance(seconds(3));
+  ASSERT_TRUE(lost.has_value());
+  EXPECT_EQ(lost->code(), Code::kUnknownOutcome);
+  EXPECT_EQ(handled.size(), 1u);
+}
+
 TEST_F(CommandsTest, WithoutAnAnswerTheOutcomeIsUnknownAReadTimesOut) {
   serve();
   hold = true;
