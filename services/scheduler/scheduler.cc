@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/base/ids.h"
+#include "libs/bus/doubt.h"
 #include "libs/model/json.h"
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
@@ -197,17 +198,17 @@ void Scheduler::bind(const PodInfo& pod, const std::string& node_name) {
   send_bind(std::move(command), pod.object);
 }
 
-void Scheduler::send_bind(bus::Command command, const model::Object& pod) {
+void Scheduler::send_bind(bus::Command command, const model::Object& pod, bool in_doubt) {
   bus::Command sent = command;
-  commands_.send(std::move(sent), [this, command = std::move(command), pod, term = term_,
+  commands_.send(std::move(sent), [this, command = std::move(command), pod, in_doubt, term = term_,
                                    alive = alive_](Result<bus::CommandOutcome> result) mutable {
     if (!*alive || term != term_) return;
-    if (!result.ok() && result.code() == Code::kUnknownOutcome) {
+    if (!result.ok() && (result.code() == Code::kUnknownOutcome || (in_doubt && bus::refused_unseen(result.code())))) {
       ++counters_.resends;  // the same id again: bound once, whatever happened to the answer
       uint64_t id = ++next_retry_;
       retries_[id] = loop_.after(options_.retry, [this, id, command = std::move(command), pod]() mutable {
         retries_.erase(id);
-        send_bind(std::move(command), pod);
+        send_bind(std::move(command), pod, true);
       });
       return;
     }

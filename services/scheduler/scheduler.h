@@ -76,7 +76,8 @@ class Scheduler {
   void turn();
   bool try_one(Queue::Item& item);
   void bind(const PodInfo& pod, const std::string& node);
-  void send_bind(bus::Command command, const model::Object& pod);
+  /// `in_doubt`: sent before, with an unknown outcome.
+  void send_bind(bus::Command command, const model::Object& pod, bool in_doubt = false);
   void bound(const bus::Command& command, const model::Object& pod, const Result<bus::CommandOutcome>& result);
   void forget(const std::string& key);
   void settle();

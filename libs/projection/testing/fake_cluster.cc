@@ -209,6 +209,9 @@ void FakeCluster::send(bus::Command command, Duration, bus::CommandDone done) {
 }
 
 Result<bus::CommandOutcome> FakeCluster::run(const bus::Command& command) {
+  if (before) {
+    if (auto error = before(command)) return *error;
+  }
   if (!command.id.empty()) {
     auto it = done_.find(command.id);
     if (it != done_.end()) {
@@ -216,9 +219,6 @@ Result<bus::CommandOutcome> FakeCluster::run(const bus::Command& command) {
       if (again.ok()) again->duplicate = true;
       return again;
     }
-  }
-  if (before) {
-    if (auto error = before(command)) return *error;
   }
   auto fence = fenced.find(command.lease);
   if (!command.lease.empty() && fence != fenced.end() && command.lease_epoch < fence->second) {

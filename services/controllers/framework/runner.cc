@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include "libs/base/ids.h"
+#include "libs/bus/doubt.h"
 #include "libs/model/json.h"
 #include "libs/model/object.h"
 #include "libs/model/schema.h"
@@ -219,7 +220,7 @@ void Runner::decide(const std::string& key) {
   for (size_t i = 0; i < decision.commands.size(); ++i) send(key, std::move(decision.commands[i]), i);
 }
 
-void Runner::send(const std::string& key, Planned planned, size_t slot) {
+void Runner::send(const std::string& key, Planned planned, size_t slot, bool in_doubt) {
   ++counters_.commands;
   bus::Command command = planned.command;
   VLOG(2) << "controller=" << controller_.name() << " key=" << key << " " << bus::EnumNameVerb(command.verb) << " "
@@ -227,16 +228,16 @@ void Runner::send(const std::string& key, Planned planned, size_t slot) {
           << (command.object.empty()
                   ? command.json
                   : model::to_json(model::Object(*model::Schema::get().by_resource(command.resource), command.object)));
-  commands_.send(std::move(command), [this, key, slot, planned = std::move(planned), term = term_,
+  commands_.send(std::move(command), [this, key, slot, in_doubt, planned = std::move(planned), term = term_,
                                       alive = alive_](Result<bus::CommandOutcome> result) mutable {
     if (!*alive || term != term_) return;
-    if (!result.ok() && result.code() == Code::kUnknownOutcome) {
+    if (!result.ok() && (result.code() == Code::kUnknownOutcome || (in_doubt && bus::refused_unseen(result.code())))) {
       // The same id again: done once, whatever happened to the answer.
       uint64_t resend = ++counters_.resends;
       resends_[resend] =
           loop_.after(options_.resend, [this, key, slot, planned = std::move(planned), resend]() mutable {
             resends_.erase(resend);
-            send(key, std::move(planned), slot);
+            send(key, std::move(planned), slot, true);
           });
       return;
     }

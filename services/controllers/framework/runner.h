@@ -94,7 +94,8 @@ class Runner {
   void arm();
   void recheck();
   void decide(const std::string& key);
-  void send(const std::string& key, Planned planned, size_t slot);
+  /// `in_doubt`: sent before, with an unknown outcome.
+  void send(const std::string& key, Planned planned, size_t slot, bool in_doubt = false);
   void answered(const std::string& key, const Planned& planned, size_t slot, Result<bus::CommandOutcome> result);
   void settle(const std::string& key, Entry& entry);
   void note(const std::optional<projection::Note>& note, std::string_view what);

@@ -97,6 +97,22 @@ TEST_F(RunnerTest, ALostAnswerIsSentAgainWithItsIdAndDoneOnce) {
   EXPECT_EQ(harness.runner().in_flight(), 0u);
 }
 
+TEST_F(RunnerTest, ARefusalAfterAnUnknownOutcomeMakesNothingTwice) {
+  int creates = 0;
+  harness.cluster.lose_answer = [&](const bus::Command& c) { return c.verb == bus::Verb::Create && creates <= 3; };
+  harness.cluster.before = [&](const bus::Command& c) -> std::optional<Error> {
+    // The first three are carried out; when they are sent again the store is away for a while.
+    if (c.verb != bus::Verb::Create || ++creates <= 3 || creates > 9) return std::nullopt;
+    return Error{.code = Code::kUnavailable, .message = "state: no connection"};
+  };
+  harness.cluster.hold_events = true;
+  harness.run(20s);
+  harness.cluster.release_events();
+  harness.pass(20s);
+  EXPECT_EQ(made(), 3u);
+  EXPECT_EQ(harness.runner().in_flight(), 0u);
+}
+
 TEST_F(RunnerTest, FailuresBackOffAndTheKeyRecovers) {
   bool broken = true;
   harness.cluster.before = [&](const bus::Command& c) -> std::optional<Error> {
