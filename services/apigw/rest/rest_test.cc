@@ -230,6 +230,8 @@ TEST_F(RestTest, ASlowWatcherIsWaitedFor) {
   EXPECT_LE(told, 2u);  // the one that met the full buffer
   watch->drain();
   EXPECT_TRUE(loop_.run_until([&] { return lines(watch->body).size() >= 5; }, seconds(5)));
+  watch->disconnect();
+  loop_.drain();
 }
 
 TEST_F(RestTest, ScaleAndApplyOfADeployment) {
