@@ -60,6 +60,16 @@ TEST_F(ObjectsTest, ARepeatedCommandGetsTheFirstOutcome) {
   EXPECT_EQ(g.call(remove).code(), Code::kNotFound);
 }
 
+TEST_F(ObjectsTest, ARepeatIsNotRefusedWhileTheStoreCannotTellWhatBecameOfTheFirst) {
+  ASSERT_TRUE(g.create("pods", "default", TestGateway::pod("web")).ok());
+  bus::Command remove{.id = "c1", .verb = bus::Verb::Delete, .resource = "pods", .ns = "default", .name = "web"};
+  ASSERT_TRUE(g.call(remove).ok());
+  g.store.set_commit_fault([](const state::Commit&) { return state::testing::MemoryStore::Fault::kUnavailable; });
+  EXPECT_EQ(g.call(remove).code(), Code::kUnknownOutcome);
+  g.store.set_commit_fault(nullptr);
+  EXPECT_TRUE(g.call(remove).ok());
+}
+
 TEST_F(ObjectsTest, GeneratedNamesDiffer) {
   Json pod = TestGateway::pod("");
   pod["metadata"].erase("name");

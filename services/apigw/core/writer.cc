@@ -20,6 +20,14 @@ std::string_view at_fault(const Error& error) {
 
 bool based_on_a_revision(const Request& request) { return request.command.revision != 0; }
 
+// The store has not answered what became of the command's id.
+bool unseen(Code code) { return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kUnknownOutcome; }
+
+Error unresolved(const Error& why) {
+  return {Code::kUnknownOutcome,
+          fmt::format("an earlier try of this command may have been committed: {}", why.message)};
+}
+
 Error terminating(const Request& request, std::string_view name) {
   const std::string& ns = request.command.ns;
   Error error =
@@ -84,7 +92,7 @@ void Writer::succeed(const RequestPtr& request, const Plan& plan, const state::C
 void Writer::answer_duplicate(const RequestPtr& request, const Plan& plan, const state::Committed& committed) {
   const uint64_t revision = committed.revisions.empty() ? 0 : committed.revisions[0];
   request->mirror->await(revision, alive_.guard([request, plan, revision](Status status) {
-    if (!status.ok()) return request->done(status.error());
+    if (!status.ok()) return request->done(unresolved(status.error()));
     Answer answer;
     answer.outcome = plan.outcome;
     answer.kind = request->kind;
@@ -116,7 +124,9 @@ void Writer::refuse(const RequestPtr& request, Error error) {
   probe.guards.push_back({.kind = Guard::Kind::kUidPresent, .text = "none"});
   store_.commit(std::move(probe),
                 alive_.guard([this, request, error = std::move(error)](Result<state::Committed> committed) {
-                  if (!committed.ok()) return request->done(error);
+                  if (!committed.ok()) {
+                    return request->done(unseen(committed.code()) ? unresolved(committed.error()) : error);
+                  }
                   Plan plan;
                   if (request->command.verb == bus::Verb::Create) plan.outcome = Answer::Outcome::kCreated;
                   if (request->command.verb == bus::Verb::Bind) plan.outcome = Answer::Outcome::kNothing;
