@@ -67,8 +67,12 @@ void Faults::network_trouble() {
   if (pick(2) == 0) faults.drop = fraction() * 0.3;
   if (pick(2) == 0) faults.duplicate = fraction() * 0.3;
   if (pick(2) == 0) faults.max_delay = seconds(0, pick(3) == 0 ? 2 : 0.05);
-  bool events_only = pick(4) == 0;
-  if (events_only) faults.only = [](std::string_view subject) { return subject.starts_with("gantry.events."); };
+  // A bus doubles what the relay publishes again; a request it delivers at most once (clients repeat those).
+  bool events_only = pick(4) == 0 || faults.duplicate > 0;
+  if (events_only)
+    faults.only = [](std::string_view subject) {
+      return subject.starts_with("gantry.events.") || subject.starts_with("gantry.heads.");
+    };
   tell(fmt::format("network: drop={:.2f} duplicate={:.2f} delay<={}us{}", faults.drop, faults.duplicate,
                    faults.max_delay.count(), events_only ? " (events)" : ""));
   cluster_.network.set_faults(std::move(faults));
