@@ -1,6 +1,6 @@
 // Runs a libFuzzer-shaped target without libFuzzer (gcc has none): first every corpus file, then seeded random
-// mutations of them for --seconds. The seed is printed, and --seed=N runs it again. With clang, link the same target
-// with -fsanitize=fuzzer.
+// mutations of them for --seconds. The seed is --seed=N, or GANTRY_SEED, or 1, so that a run is repeated by running it
+// again; tools/soak tries others. With clang, link the same target with -fsanitize=fuzzer.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -49,7 +49,8 @@ std::string mutate(std::mt19937_64& random, const std::vector<std::string>& corp
 }  // namespace
 
 int main(int argc, char** argv) {
-  uint64_t seed = std::random_device{}();
+  const char* variable = std::getenv("GANTRY_SEED");
+  uint64_t seed = variable != nullptr ? std::strtoull(variable, nullptr, 10) : 1;
   long seconds = 5;
   std::vector<std::string> corpus;
   for (int i = 1; i < argc; ++i) {

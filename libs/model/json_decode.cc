@@ -73,53 +73,6 @@ std::string go_type(const Field& f, bool element) {
   }
 }
 
-void write_raw(const dom::element& value, std::string& out) {
-  switch (value.type()) {
-    case Kinds::ARRAY: {
-      out.push_back('[');
-      bool first = true;
-      for (auto e : array_of(value)) {
-        if (!first) out.push_back(',');
-        first = false;
-        write_raw(e, out);
-      }
-      out.push_back(']');
-      break;
-    }
-    case Kinds::OBJECT: {
-      out.push_back('{');
-      bool first = true;
-      for (auto [key, e] : object_of(value)) {
-        if (!first) out.push_back(',');
-        first = false;
-        write_json_string(key, out);
-        out.push_back(':');
-        write_raw(e, out);
-      }
-      out.push_back('}');
-      break;
-    }
-    case Kinds::STRING:
-      write_json_string(value.get_string().value_unsafe(), out);
-      break;
-    case Kinds::BOOL:
-      out += value.get_bool().value_unsafe() ? "true" : "false";
-      break;
-    case Kinds::INT64:
-      out += std::to_string(value.get_int64().value_unsafe());
-      break;
-    case Kinds::UINT64:
-      out += std::to_string(value.get_uint64().value_unsafe());
-      break;
-    case Kinds::DOUBLE:
-      write_json_double(value.get_double().value_unsafe(), out);
-      break;
-    case Kinds::NULL_VALUE:
-      out += "null";
-      break;
-  }
-}
-
 class Decoder {
  public:
   Decoder(const DecodeOptions& options, Assembler& out)
@@ -206,7 +159,7 @@ class Decoder {
     std::string word = json_word(value);
     if (word == "number") {
       word += ' ';
-      write_raw(value, word);
+      write_json_value(value, word);
       if (!is_number(field) || is_time(field)) word = "number";
     }
     return fail(fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", word,
@@ -261,7 +214,7 @@ class Decoder {
   bool text(const Field& f, const dom::element& value, uint64_t& bits, bool& present, bool element) {
     if (f.format == Format::kJson) {
       scratch_.clear();
-      write_raw(value, scratch_);
+      write_json_value(value, scratch_);
       bits = out_.string(scratch_);
       return true;
     }
@@ -284,7 +237,7 @@ class Decoder {
       while (!s.empty() && s.back() == ' ') s.remove_suffix(1);
     } else if (value.is_number()) {
       scratch_.clear();
-      write_raw(value, scratch_);
+      write_json_value(value, scratch_);
       s = scratch_;
     } else if (!value.is_null()) {
       return mismatch(f, value, element);

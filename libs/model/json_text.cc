@@ -9,6 +9,8 @@
 
 namespace gantry::model {
 
+namespace dom = simdjson::dom;
+
 namespace {
 
 constexpr std::array<bool, 256> kPlain = [] {
@@ -75,6 +77,61 @@ std::string valid_utf8(std::string_view text) {
     }
   }
   return out;
+}
+
+void write_json_value(const dom::element& value, std::string& out) {
+  switch (value.type()) {
+    case dom::element_type::ARRAY: {
+      out.push_back('[');
+      bool first = true;
+      dom::array items = value.get_array().value_unsafe();
+      for (auto e : items) {
+        if (!first) out.push_back(',');
+        first = false;
+        write_json_value(e, out);
+      }
+      out.push_back(']');
+      break;
+    }
+    case dom::element_type::OBJECT: {
+      out.push_back('{');
+      bool first = true;
+      dom::object fields = value.get_object().value_unsafe();
+      for (auto [key, e] : fields) {
+        if (!first) out.push_back(',');
+        first = false;
+        write_json_string(key, out);
+        out.push_back(':');
+        write_json_value(e, out);
+      }
+      out.push_back('}');
+      break;
+    }
+    case dom::element_type::STRING:
+      write_json_string(value.get_string().value_unsafe(), out);
+      break;
+    case dom::element_type::BOOL:
+      out += value.get_bool().value_unsafe() ? "true" : "false";
+      break;
+    case dom::element_type::INT64:
+      out += std::to_string(value.get_int64().value_unsafe());
+      break;
+    case dom::element_type::UINT64:
+      out += std::to_string(value.get_uint64().value_unsafe());
+      break;
+    case dom::element_type::DOUBLE: {
+      // "-0" would read back as the integer 0.
+      double number = value.get_double().value_unsafe();
+      if (number == 0 && std::signbit(number)) {
+        out += "-0.0";
+      } else {
+        write_json_double(number, out);
+      }
+    } break;
+    case dom::element_type::NULL_VALUE:
+      out += "null";
+      break;
+  }
 }
 
 }  // namespace gantry::model

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "libs/model/assembler.h"
+#include "libs/model/json_text.h"
 #include "libs/model/protobuf.h"
 #include "libs/model/quantity.h"
 
@@ -282,8 +283,11 @@ class Decoder {
       return true;
     }
     thread_local simdjson::dom::parser parser;
-    if (parser.parse(raw.data(), raw.size()).error() != simdjson::SUCCESS) return fail("not JSON");
-    bits = out_.string(raw);
+    simdjson::dom::element value;
+    if (parser.parse(raw.data(), raw.size()).get(value) != simdjson::SUCCESS) return fail("not JSON");
+    std::string text;  // as from JSON: one value has one text, whatever it came in
+    write_json_value(value, text);
+    bits = out_.string(text);
     return true;
   }
 

@@ -86,6 +86,10 @@ TEST(Protobuf, SpecialTypes) {
             R"({"data":{"k":"AP8="}})");
   EXPECT_EQ(json_of("pods", bytes(1, bytes(17, bytes(1, "m") + bytes(7, bytes(1, R"({"f:spec":{}})"))))),
             R"({"metadata":{"managedFields":[{"manager":"m","fieldsV1":{"f:spec":{}}}]}})");
+  // One value has one text: what Go left as it came in is without white space here.
+  EXPECT_EQ(
+      json_of("pods", bytes(1, bytes(17, bytes(1, "m") + bytes(7, bytes(1, "{\"f:a\" :{ \"n\":[-0.0, 1.50]}}"))))),
+      R"({"metadata":{"managedFields":[{"manager":"m","fieldsV1":{"f:a":{"n":[-0.0,1.5]}}}]}})");
 }
 
 TEST(Protobuf, MapsAreSortedAndTheLastValueHolds) {
