@@ -15,6 +15,14 @@
 
 namespace gantry::bus {
 
+/// What a read's revision means.
+enum class Match : uint8_t {
+  kNewest,        // all that was committed before the command came, and `revision` besides
+  kAny,           // whatever is at hand
+  kNotOlderThan,  // at least `revision`
+  kExact,         // as it was at `revision`
+};
+
 /// A command as plain values; see schemas/command.fbs for what each field means. An empty id is filled in by the
 /// client.
 struct Command {
@@ -40,6 +48,7 @@ struct Command {
   std::string continue_token;
   bool as_json = false, as_table = false;
   std::string because;
+  Match match = Match::kNewest;  // only within a gateway: it does not travel
 };
 
 struct CommandOutcome {

@@ -29,6 +29,15 @@ void Cache::for_each_in(std::string_view ns, const std::function<void(const mode
     visit(it->second);
 }
 
+void Cache::for_each_after(std::string_view ns, std::string_view after,
+                           const std::function<bool(const std::string&, const model::Object&)>& visit) const {
+  const auto prefix = ns.empty() ? std::string() : key_of(ns, "");
+  auto it = after < prefix ? objects_.lower_bound(prefix) : objects_.upper_bound(after);
+  for (; it != objects_.end() && it->first.starts_with(prefix); ++it) {
+    if (!visit(it->first, it->second)) return;
+  }
+}
+
 void Cache::add_index(std::string name, Indexer indexer) {
   CHECK(objects_.empty()) << "index " << name << " comes after the first object";
   indexes_.push_back({std::move(name), std::move(indexer), {}});

@@ -40,6 +40,11 @@ class Cache {
   void for_each_in(std::string_view ns,
                    const std::function<void(const model::Object&)>& visit) const;  // ordered by name
 
+  /// In the order of their keys ("<namespace>/<name>"): those of `ns` ("" = all) whose key is above `after`, until
+  /// `visit` says false.
+  void for_each_after(std::string_view ns, std::string_view after,
+                      const std::function<bool(const std::string& key, const model::Object&)>& visit) const;
+
   /// The index maps an object to zero or more values. Add before the first object comes.
   using Indexer = std::function<void(const model::Object&, std::vector<std::string>& values)>;
   void add_index(std::string name, Indexer indexer);

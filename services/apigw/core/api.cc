@@ -179,10 +179,12 @@ class ApiImpl final : public Api {
   }
 
   void read(const RequestPtr& request, std::function<Result<Answer>(const Mirror&)> answer) {
-    request->mirror->at_head(alive_.guard([request, answer = std::move(answer)](Status status) {
+    const auto ready = alive_.guard([request, answer = std::move(answer)](Status status) {
       if (!status.ok()) return request->done(status.error());
       request->done(answer(*request->mirror));
-    }));
+    });
+    const bool chain = request->command.verb == Verb::Snapshot;  // its revision is no condition
+    chain ? request->mirror->at_head(ready) : await_view(*request->mirror, request->command, ready);
   }
 
   void replay_log(const RequestPtr& request) {

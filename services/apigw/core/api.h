@@ -89,7 +89,7 @@ struct ApiConfig {
   std::string service_cidr = "10.96.0.0/16";
   uint16_t node_port_min = 30000, node_port_max = 32767;
   std::string advertise_address;  // IP:PORT of the kubernetes Service's endpoint; empty: none is made
-  size_t window = 8192;           // events kept per kind for watches that come back
+  size_t window = 16384;          // events kept per kind for watches that come back
   size_t max_object_bytes = 1536 * 1024;
 };
 

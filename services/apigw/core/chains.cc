@@ -69,13 +69,14 @@ Result<Answer> snapshot(const World& world, const Mirror& mirror, const bus::Com
   Page page(command.limit);
   const bool metadata_only = mirror.kind().resource == "secrets";
   const auto take = [&](const Object& object) {
-    if (!answer.continue_token.empty() || !on_chain(object)) return;
+    if (!answer.continue_token.empty() || !on_chain(object)) return answer.continue_token.empty();
     if (page.full()) {
       answer.continue_token = Position{view->revision(), key_of(answer.items.back())}.encode();
-      return;
+      return false;
     }
     answer.items.push_back(metadata_only ? Object(mirror.kind(), announced(object), object.revision()) : object);
     page.add(answer.items.back().bytes().size());
+    return true;
   };
   if (position.revision == 0 && mirror.kind().resource == "pods" && !command.node.empty() && command.node != kNone) {
     // Thousands of nodes ask for a few pods each.

@@ -9,8 +9,10 @@ namespace gantry::apigw {
 namespace {
 
 constexpr size_t kReadLimit = 1000;
-constexpr size_t kMaxWindowBytes = 16 << 20;
-constexpr auto kWaitLimit = std::chrono::seconds(5);
+constexpr size_t kMaxWindowBytes = 32 << 20;
+// After a burst the window shrinks to this much, as its entries grow older than lists and watches come back for.
+constexpr size_t kQuietWindow = 1024;
+constexpr auto kWindowAge = std::chrono::minutes(5);
 constexpr auto kRetry = std::chrono::milliseconds(100);
 
 size_t weight(const Mirror::Entry& entry) { return 200 + (entry.after ? entry.after.bytes().size() : 0); }
@@ -27,6 +29,7 @@ Mirror::Mirror(Loop& loop, state::Store& store, const model::Kind& kind, size_t 
 void Mirror::start() {
   watch_ = store_.watch(kind().resource, alive_.guard([this] { read_more(); }));
   expiry_ = loop_.every(std::chrono::seconds(1), [this] {
+    trim();
     std::vector<Done> late;
     for (auto it = waiters_.begin(); it != waiters_.end();) {
       if (it->second.deadline > loop_.now()) {
@@ -81,6 +84,7 @@ void Mirror::loaded(state::Snapshot snapshot, const std::vector<std::pair<std::s
   first_ += window_.size() + 1;
   window_.clear();
   window_bytes_ = 0;
+  past_.forget_before(snapshot.revision);
   revision_ = oldest_ = snapshot.revision;
   cache_.reset(revision_, std::move(objects));
   synced_ = true;
@@ -209,14 +213,26 @@ uint64_t Mirror::chain_head(const std::string& chain) const {
 }
 
 void Mirror::remember(Entry entry) {
+  entry.at = loop_.now();
   window_bytes_ += weight(entry);
   window_.push_back(std::move(entry));
-  while (window_.size() > max_window_ || (window_bytes_ > kMaxWindowBytes && window_.size() > 1)) {
+  trim();
+}
+
+void Mirror::trim() {
+  const auto too_much = [this] {
+    if (window_.size() > max_window_) return true;
+    if (window_bytes_ > kMaxWindowBytes) return window_.size() > 1;
+    return window_.size() > kQuietWindow && window_.front().at + kWindowAge < loop_.now();
+  };
+  const uint64_t before = oldest_;
+  while (too_much()) {
     oldest_ = window_.front().revision;
     window_bytes_ -= weight(window_.front());
     window_.pop_front();
     ++first_;
   }
+  if (oldest_ != before) past_.forget_before(oldest_);
 }
 
 std::optional<uint64_t> Mirror::after(uint64_t revision) const {
@@ -226,9 +242,9 @@ std::optional<uint64_t> Mirror::after(uint64_t revision) const {
   return first_ + static_cast<uint64_t>(it - window_.begin());
 }
 
-void Mirror::await(uint64_t revision, Done done) {
+void Mirror::await(uint64_t revision, Done done, Duration limit) {
   if (synced_ && revision_ >= revision) return done(gantry::Done{});
-  waiters_.emplace(revision, Waiter{loop_.now() + kWaitLimit, std::move(done)});
+  waiters_.emplace(revision, Waiter{loop_.now() + limit, std::move(done)});
   read_more();
 }
 

@@ -15,6 +15,7 @@
 #include "libs/projection/cache.h"
 #include "libs/state/store.h"
 #include "services/apigw/core/alive.h"
+#include "services/apigw/core/past.h"
 
 namespace gantry::apigw {
 
@@ -24,6 +25,7 @@ class Mirror {
   struct Entry {
     uint64_t revision = 0;
     model::Object before, after;
+    Duration at{};  // when this learned of it
   };
   using Done = std::function<void(Status)>;
 
@@ -41,8 +43,8 @@ class Mirror {
   bool synced() const { return synced_; }
   uint64_t revision() const { return revision_; }
 
-  /// Calls back when this covers `revision`; kTimeout if that does not come to pass. May call back at once.
-  void await(uint64_t revision, Done done);
+  /// Calls back when this covers `revision`; kTimeout if that does not come to pass in time. May call back at once.
+  void await(uint64_t revision, Done done, Duration limit = std::chrono::seconds(5));
   /// Calls back when this covers everything that was committed before the call.
   void at_head(Done done);
 
@@ -54,6 +56,9 @@ class Mirror {
   std::optional<uint64_t> after(uint64_t revision) const;
   /// The oldest revision that `after` answers.
   uint64_t oldest() const { return oldest_; }
+
+  /// How the objects were at a revision, null when that is too long ago.
+  std::shared_ptr<const Past::Undone> undone(uint64_t revision) const { return past_.at(*this, revision); }
 
   /// The last revision of one chain ("all", "node.<token>", "namespace.<token>"), exact for what this covers once it is
   /// at the head; 0 if it never had one.
@@ -72,6 +77,7 @@ class Mirror {
   bool apply_one(const state::LogEntry& entry, const std::map<uint64_t, std::string>& bodies);
   void raise_heads(const state::LogEntry& entry);
   void remember(Entry entry);
+  void trim();
   void send_head();
   void moved();
 
@@ -90,6 +96,7 @@ class Mirror {
   std::deque<Entry> window_;
   uint64_t first_ = 0, oldest_ = 0;
   size_t window_bytes_ = 0;
+  mutable Past past_;
   std::unordered_map<std::string, uint64_t> heads_;
   std::multimap<uint64_t, Waiter> waiters_;
   std::vector<Done> head_next_, head_sent_;

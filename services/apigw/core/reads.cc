@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <nlohmann/json.hpp>
 
-#include "libs/base/ids.h"
 #include "services/apigw/core/scale.h"
 #include "services/apigw/rules/words.h"
 
@@ -21,6 +20,9 @@ constexpr const char* kExpiredToken =
     "list - objects that were created, modified, or deleted between the time the first chunk was returned and now may "
     "show up in the list.";
 
+constexpr const char* kExpiredRevision = "The resourceVersion for the provided list is too old.";
+constexpr auto kFutureWait = std::chrono::seconds(3);
+
 // The token to go on without consistency travels as a cause: Error has no other place, and HTTP puts it into
 // metadata.continue.
 Error expired_token(const Position& position) {
@@ -29,7 +31,7 @@ Error expired_token(const Position& position) {
   return error;
 }
 
-// By name or by node there is no need to look at everything.
+// By name or by node there is no need to look at everything. False: look at everything.
 bool list_by_index(const Mirror& mirror, const Filter& filter, const std::function<void(const Object&)>& visit) {
   const std::string* name = filter.fields.required("metadata.name");
   if (name != nullptr && (!filter.ns.empty() || !mirror.kind().namespaced)) {
@@ -38,10 +40,37 @@ bool list_by_index(const Mirror& mirror, const Filter& filter, const std::functi
   }
   const std::string* node = filter.fields.required("spec.nodeName");
   if (node == nullptr || mirror.kind().resource != "pods") return false;
-  std::map<std::string, Object> sorted;
-  mirror.cache().for_each_by("node", *node, [&](const Object& object) { sorted.emplace(key_of(object), object); });
-  for (const auto& [key, object] : sorted) visit(object);
+  mirror.cache().for_each_by("node", *node, visit);
   return true;
+}
+
+constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+std::string to_base64url(std::string_view bytes) {
+  std::string out;
+  uint32_t bits = 0;
+  int have = 0;
+  for (const unsigned char c : bytes) {
+    bits = bits << 8 | c;
+    for (have += 8; have >= 6; have -= 6) out += kDigits[bits >> (have - 6) & 63];
+  }
+  if (have > 0) out += kDigits[bits << (6 - have) & 63];
+  return out;
+}
+
+std::optional<std::string> from_base64url(std::string_view text) {
+  std::string out;
+  uint32_t bits = 0;
+  int have = 0;
+  while (text.ends_with('=')) text.remove_suffix(1);
+  for (const char c : text) {
+    const size_t digit = std::string_view(kDigits).find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    have += 6;
+    if (have >= 8) out += static_cast<char>(bits >> (have -= 8) & 255);
+  }
+  return out;
 }
 
 }  // namespace
@@ -70,54 +99,70 @@ std::optional<View> View::at(const Mirror& mirror, uint64_t revision) {
   View view;
   view.mirror_ = &mirror;
   view.revision_ = revision == 0 ? mirror.revision() : revision;
-  const auto first = mirror.after(view.revision_);
-  if (!first) return std::nullopt;
-  for (uint64_t n = *first; n < mirror.end(); ++n) {
-    const auto& entry = mirror.entry(n);
-    view.undone_.emplace(key_of(entry.after ? entry.after : entry.before), entry.before);  // the earliest change counts
-  }
+  view.undone_ = mirror.undone(view.revision_);
+  if (!view.undone_) return std::nullopt;
   return view;
 }
 
-void View::for_each(std::string_view ns, std::string_view after,
-                    const std::function<void(const Object&)>& visit) const {
-  auto old = undone_.upper_bound(std::string(after));
-  const auto visit_old = [&](const Object& object) {
-    if (object && (ns.empty() || object.ns() == ns)) visit(object);
+void View::for_each(std::string_view ns, std::string_view after, const Visit& visit) const {
+  const std::string prefix = ns.empty() ? std::string() : fmt::format("{}/", ns);
+  auto old = after < prefix ? undone_->lower_bound(prefix) : undone_->upper_bound(after);
+  const auto old_left = [&] { return old != undone_->end() && old->first.starts_with(prefix); };
+  const auto visit_old = [&] {
+    const auto& object = (old++)->second;
+    return !object || visit(object);
   };
-  const auto visit_now = [&](const Object& object) {
-    const std::string key = key_of(object);
-    if (key <= after) return;
-    for (; old != undone_.end() && old->first < key; ++old) visit_old(old->second);
-    if (old != undone_.end() && old->first == key) {
-      visit_old(old->second);
-      ++old;
-    } else {
-      visit(object);
-    }
-  };
-  if (ns.empty()) {
-    mirror_->cache().for_each(visit_now);
-  } else {
-    mirror_->cache().for_each_in(ns, visit_now);
-  }
-  for (; old != undone_.end(); ++old) visit_old(old->second);
+  bool more = true;
+  mirror_->cache().for_each_after(ns, after, [&](const std::string& key, const Object& object) {
+    while (more && old_left() && old->first < key) more = visit_old();
+    if (more) more = old_left() && old->first == key ? visit_old() : visit(object);
+    return more;
+  });
+  while (more && old_left()) more = visit_old();
 }
 
-std::string Position::encode() const { return encode_token(fmt::format("{}|{}", revision, key)); }
+std::string Position::encode() const {
+  nlohmann::json token = {{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", key}};
+  if (left) token["left"] = *left;
+  return to_base64url(token.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
 
 Result<Position> Position::decode(const std::string& token) {
+  const auto invalid = [](const char* why) { return bad_request(fmt::format("continue key is not valid: {}", why)); };
+  const auto text = from_base64url(token);
+  if (!text) return invalid("illegal base64 data");
+  const auto json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("v") || json["v"] != "meta.k8s.io/v1") return invalid("unknown version");
   Position position;
-  const auto text = decode_token(token);
-  const size_t bar = text ? text->find('|') : std::string::npos;
-  if (bar == std::string::npos) return bad_request("continue key is not valid: " + token);
-  std::from_chars(text->data(), text->data() + bar, position.revision);
-  position.key = text->substr(bar + 1);
+  if (!json.contains("rv") || !json["rv"].is_number_unsigned())
+    return invalid("incorrect encoded start resourceVersion");
+  if (!json.contains("start") || !json["start"].is_string()) return invalid("encoded start key empty or invalid");
+  position.revision = json["rv"];
+  position.key = json["start"];
+  if (json.contains("left") && json["left"].is_number_integer()) position.left = json["left"].get<int64_t>();
   return position;
 }
 
+void await_view(Mirror& mirror, const bus::Command& command, Mirror::Done done) {
+  const uint64_t wanted = command.revision;
+  const auto await_wanted = [&mirror, wanted](Mirror::Done told) {
+    const auto in_time = [&mirror, wanted, told = std::move(told)](Status status) {
+      if (!status.ok() && status.code() == Code::kTimeout && mirror.synced() && mirror.revision() < wanted)
+        return told(too_large_revision(wanted, mirror.revision()));
+      told(std::move(status));
+    };
+    mirror.await(wanted, in_time, kFutureWait);
+  };
+  if (!command.continue_token.empty() || command.match == bus::Match::kNewest || !mirror.synced()) {
+    // A page may have begun at another gateway, which was ahead of this one.
+    return mirror.at_head([await_wanted, done = std::move(done)](Status status) mutable {
+      status.ok() ? await_wanted(std::move(done)) : done(std::move(status));
+    });
+  }
+  await_wanted(std::move(done));
+}
+
 Result<Answer> get(const Mirror& mirror, const bus::Command& command) {
-  if (command.revision > mirror.revision()) return too_large_revision(command.revision, mirror.revision());
   const Object* object = mirror.find(command.ns, command.name);
   if (object == nullptr) return not_found(mirror.kind(), command.name);
   Answer answer;
@@ -136,30 +181,40 @@ Result<Answer> list(const Mirror& mirror, const bus::Command& command) {
     auto decoded = Position::decode(command.continue_token);
     if (!decoded.ok()) return std::move(decoded.error());
     position = std::move(*decoded);
-  } else if (command.revision > mirror.revision()) {
-    return too_large_revision(command.revision, mirror.revision());
+  } else if (command.match == bus::Match::kExact) {
+    position.revision = command.revision;
   }
+  if (position.revision > mirror.revision()) return too_large_revision(position.revision, mirror.revision());
   const auto view = View::at(mirror, position.revision);
-  if (!view) return expired_token(position);
+  if (!view) {
+    return command.continue_token.empty() ? Error{Code::kExpired, kExpiredRevision} : expired_token(position);
+  }
   Answer answer;
   answer.outcome = Answer::Outcome::kList;
   answer.kind = &mirror.kind();
   answer.revision = view->revision();
-  int64_t left = 0;
+  int64_t left = 0;  // behind this page
+  const bool count = !filter->narrow() && !position.left;
   const auto take = [&](const Object& object) {
-    if (!filter->matches(object)) return;
+    if (!filter->matches(object)) return true;
     if (command.limit == 0 || answer.items.size() < command.limit) {
       answer.items.push_back(object);
-    } else {
-      ++left;
+      return true;
     }
+    ++left;
+    return count;  // otherwise it is enough to know that there is more
   };
-  const bool indexed = command.limit == 0 && command.continue_token.empty() && list_by_index(mirror, *filter, take);
+  const bool indexed = view->is_now() && list_by_index(mirror, *filter, [&](const Object& object) {
+                         if (position.key.empty() || key_of(object) > position.key) take(object);
+                       });
   if (!indexed) view->for_each(command.ns, position.key, take);
-  if (left > 0) {
-    answer.continue_token = Position{view->revision(), key_of(answer.items.back())}.encode();
-    if (!filter->narrow()) answer.remaining = left;
+  if (left == 0) return answer;
+  Position next{view->revision(), key_of(answer.items.back())};
+  if (!filter->narrow()) {
+    next.left = count ? left : std::max<int64_t>(1, *position.left - static_cast<int64_t>(answer.items.size()));
+    answer.remaining = next.left;
   }
+  answer.continue_token = next.encode();
   return answer;
 }
 

@@ -22,31 +22,43 @@ struct Filter {
   bool narrow() const { return !labels.everything() || !fields.everything(); }
 };
 
-/// Objects of a mirror in the order of their keys ("<ns>/<name>"), as they were at one revision.
+/// Objects of a mirror in the order of their keys ("<ns>/<name>"), as they were at one revision. For the turn of the
+/// loop that made it.
 class View {
  public:
   /// nullopt when the mirror's window does not reach back to `revision`; 0 = as it is now.
   static std::optional<View> at(const Mirror& mirror, uint64_t revision);
   uint64_t revision() const { return revision_; }
-  /// Visits what has a key above `after` and is in `ns` ("" = all).
-  void for_each(std::string_view ns, std::string_view after,
-                const std::function<void(const model::Object&)>& visit) const;
+  /// Nothing has changed since.
+  bool is_now() const { return undone_->empty(); }
+  /// Visits what has a key above `after` and is in `ns` ("" = all), until `visit` says false.
+  using Visit = std::function<bool(const model::Object&)>;
+  void for_each(std::string_view ns, std::string_view after, const Visit& visit) const;
 
  private:
   const Mirror* mirror_ = nullptr;
   uint64_t revision_ = 0;
-  std::map<std::string, model::Object> undone_;  // what was different at the revision; empty: was not there
+  std::shared_ptr<const Past::Undone> undone_;
 };
 
-/// Where a list goes on: the revision of its first page and the last key told.
+/// Where a list goes on: the revision of its first page (0: whatever is there by then) and the last key told. What
+/// clients hold as a continue token.
 struct Position {
   uint64_t revision = 0;
   std::string key;
+  std::optional<int64_t> left = {};  // objects after it, where that is known
   std::string encode() const;
+  /// kBadRequest
   static Result<Position> decode(const std::string& token);
 };
 
+/// Calls back when the mirror covers what the read asks for (Command.match and revision): at once, or after a bounded
+/// wait. kTooLargeRevision, kTimeout, and what the store says.
+void await_view(Mirror& mirror, const bus::Command& command, Mirror::Done done);
+
 Result<Answer> get(const Mirror& mirror, const bus::Command& command);
+/// The error of a token or revision that is too old carries, for a token, another one in a cause ContinueToken: it goes
+/// on with what is there now.
 Result<Answer> list(const Mirror& mirror, const bus::Command& command);
 
 /// "<ns>/<name>"
