@@ -48,8 +48,8 @@ class CriRuntimeTest : public ::testing::Test {
     if (!runtime_) return;
     auto pod = observe();
     for (const auto& s : pod.sandboxes) {
-      wait<Done>([&](auto done) { runtime_->stop_sandbox(s.id, done); });
-      wait<Done>([&](auto done) { runtime_->remove_sandbox(s.id, done); });
+      EXPECT_TRUE(wait<Done>([&](auto done) { runtime_->stop_sandbox(s.id, done); }).ok());
+      EXPECT_TRUE(wait<Done>([&](auto done) { runtime_->remove_sandbox(s.id, done); }).ok());
     }
     runtime_.reset();
     loop_.run_once(false);

@@ -55,7 +55,7 @@ void LogPrinter::print(std::string_view line, std::string& out) {
     if (time.ok() && *time < *filter_.since_micros) return;
     recent_ = true;  // times only grow
   }
-  auto before = out.size();
+  const auto before = out.size();
   if (filter_.timestamps && !in_line_) {
     out += parsed->time;
     out += ' ';
@@ -65,7 +65,7 @@ void LogPrinter::print(std::string_view line, std::string& out) {
   if (!parsed->partial) out += '\n';
   printed_ += static_cast<int64_t>(out.size() - before);
   if (filter_.limit_bytes && printed_ >= *filter_.limit_bytes) {
-    out.resize(out.size() - static_cast<size_t>(printed_ - *filter_.limit_bytes));
+    out.erase(out.size() - static_cast<size_t>(printed_ - *filter_.limit_bytes));
     full_ = true;
   }
 }
