@@ -146,11 +146,14 @@ void SessionCore::pump() {
     if (send({.close = true, .exit_code = closing_.exit_code, .error = closing_.error})) finish(closing_, false);
     return;
   }
-  if (!std::exchange(blocked_, false)) return;
+  if (!blocked_ || std::exchange(posted_, true)) return;
   loop_.post([weak = weak_from_this()] {
     auto self = weak.lock();
-    if (self && self->phase_ == Phase::kOpen && self->queue_.empty() && self->callbacks_.writable)
-      self->callbacks_.writable();
+    if (!self) return;
+    self->posted_ = false;
+    // What was queued since leaves it owed: the pump that empties the queue comes here again.
+    if (self->phase_ != Phase::kOpen || !self->queue_.empty() || !std::exchange(self->blocked_, false)) return;
+    if (self->callbacks_.writable) self->callbacks_.writable();
   });
 }
 

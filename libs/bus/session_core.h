@@ -67,6 +67,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   Phase phase_ = Phase::kOpen;
   bool open_ = false;     // start() was called
   bool blocked_ = false;  // write() returned false: writable() is owed
+  bool posted_ = false;   // a look whether to call writable() is on its way
   SessionEnd closing_;
   uint64_t sent_ = 0, received_ = 0;   // numbers of the last frames
   size_t credit_ = 0;                  // bytes that we may send

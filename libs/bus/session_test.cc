@@ -124,6 +124,30 @@ TEST_F(SessionTest, ASlowReaderHoldsTheSender) {
   EXPECT_EQ(node.writable, 1);
 }
 
+TEST_F(SessionTest, AnEndThatTheBusRefusesDoesNotSwallowWritable) {
+  accept();
+  ASSERT_EQ(open(), Code::kOk);
+  gateway.consume = false;
+  while (node.session->write(Channel::Stdout, std::string(100'000, 'x'))) {
+  }
+  loop.drain();
+  gateway.session->consume(1 << 20);
+  loop.post([&] {  // the credit has come, writable() is on its way
+    agent->set_connected(false);
+    while (agent->publish("gantry.node.n1.up.stats", std::string(1 << 20, 'x'))) {
+    }
+    while (agent->publish("gantry.node.n1.up.stats", std::string(16, 'x'))) {
+    }
+    node.session->end(Channel::Stderr);
+  });
+  loop.drain();
+  EXPECT_EQ(node.writable, 0);
+  agent->set_connected(true);
+  loop.advance(milliseconds(100));
+  EXPECT_EQ(node.ends.size() + gateway.ends.size(), 1u);
+  EXPECT_EQ(node.writable, 1);
+}
+
 TEST_F(SessionTest, WhatWaitsIsBounded) {
   accept();
   ASSERT_EQ(open(), Code::kOk);
