@@ -47,6 +47,35 @@ TEST_F(NamespaceTest, EmptiesItAndLetsGoWhenThePodsAreGone) {
   EXPECT_NE(h.cluster.get("namespaces", "b"), nullptr);
 }
 
+TEST_F(NamespaceTest, SaysWhatRemains) {
+  h.cluster.edit("configmaps", "a/c", R"({"metadata":{"finalizers":["x/y"]}})");
+  h.run();
+  end("a");
+  h.pass(5s);
+  std::map<std::string, std::string> said;
+  for (const auto& c : (*h.cluster.get("namespaces", "a"))["status"]["conditions"]) {
+    said[c["type"]] = fmt::format("{} {}: {}", c["status"].get<std::string>(), c["reason"].get<std::string>(),
+                                  c["message"].get<std::string>());
+  }
+  EXPECT_EQ(said.size(), 5u);
+  EXPECT_EQ(said["NamespaceContentRemaining"],
+            "True SomeResourcesRemain: Some resources are remaining: configmaps. has 1 resource instances, pods. has 1 "
+            "resource instances");
+  EXPECT_EQ(said["NamespaceFinalizersRemaining"],
+            "True SomeFinalizersRemain: Some content in the namespace has finalizers remaining: x/y in 1 resource "
+            "instances");
+  h.cluster.edit("configmaps", "a/c", R"({"metadata":{"finalizers":null}})");
+  h.pass(3s);
+  for (const auto& c : (*h.cluster.get("namespaces", "a"))["status"]["conditions"]) {
+    if (c["type"] == "NamespaceFinalizersRemaining") {
+      EXPECT_EQ(c["status"], "False");
+    }
+  }
+  const auto commands = h.cluster.log.size();
+  h.pass(10s);
+  for (size_t i = commands; i < h.cluster.log.size(); ++i) EXPECT_NE(h.cluster.log[i].verb, bus::Verb::Update);
+}
+
 TEST_F(NamespaceTest, DoesNotTrustAnEmptyView) {
   h.run();
   end("a");
