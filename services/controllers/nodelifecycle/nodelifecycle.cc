@@ -169,7 +169,7 @@ bool NodeLifecycleController::braked(const View& view) const {
     ++total;
     missing += health_.missing(std::string(node.name()));
   });
-  bool braked = total > 0 && missing * 100 >= kBrakePercent * total;
+  bool braked = missing > 0 && (missing == total || (missing > kFewNodes && missing * 100 >= kBrakePercent * total));
   if (braked && !braked_)
     LOG(WARNING) << "nodes missing=" << missing << " of=" << total << ": nothing is evicted for it";
   counted_at_ = health_.now();

@@ -17,6 +17,8 @@ class NodeLifecycleController final : public Controller {
  public:
   /// With so large a part of all nodes silent, no pod is evicted.
   static constexpr size_t kBrakePercent = 55;
+  /// So few silent nodes say nothing about the rest, whatever part of a small cluster they are; all of them do.
+  static constexpr size_t kFewNodes = 2;
 
   explicit NodeLifecycleController(NodeHealth& health) : health_(health) {}
   std::string_view name() const override { return "nodelifecycle"; }

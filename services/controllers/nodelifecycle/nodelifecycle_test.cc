@@ -139,6 +139,18 @@ TEST_F(NodeLifecycleTest, MostNodesAtOnceIsNotTheirFault) {
   EXPECT_EQ(evicted(), 1u);
 }
 
+TEST_F(NodeLifecycleTest, TwoOfThreeSilentAreTheirOwnFaultAndAllAreNot) {
+  nodes(3);
+  for (int i = 0; i < 3; ++i) pod(fmt::format("p{}", i), fmt::format("n{}", i), "[]");
+  h.run();
+  live(45);
+  live(60, {"n0", "n1", "n2"});
+  EXPECT_EQ(evicted(), 0u);
+  live(10, {"n0", "n1"});
+  EXPECT_TRUE(leaving("p0") && leaving("p1"));
+  EXPECT_EQ(evicted(), 2u);
+}
+
 TEST_F(NodeLifecycleTest, ADeafControllerEvictsNothing) {
   nodes(3);
   pod("p", "n0", "[]");
