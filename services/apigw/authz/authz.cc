@@ -51,6 +51,8 @@ bool hollow_may(const Attributes& a, const Facts& facts) {
 }
 
 bool controllers_may(const Attributes& a) {
+  // Owner references and finalizers, of whatever kind.
+  if (a.verb == "patch" && a.subresource.empty()) return true;
   if (a.resource == "secrets") return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
   return writes(a) &&

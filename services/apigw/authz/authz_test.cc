@@ -45,6 +45,15 @@ TEST(Authz, ANodeHasItsOwnAndNothingElse) {
   EXPECT_FALSE(may("node-n1", chain("pods", "n2")));
 }
 
+TEST(Authz, ControllersLetGoOfAnyOwnerAndReadNoSecret) {
+  EXPECT_TRUE(may("controllers", about("patch", "secrets", "s")));
+  EXPECT_TRUE(may("controllers", about("delete", "secrets", "s")));
+  EXPECT_FALSE(may("controllers", chain("secrets", "")));  // but for their metadata
+  EXPECT_FALSE(may("controllers", about("get", "secrets", "s")));
+  EXPECT_FALSE(may("controllers", about("update", "secrets", "s")));
+  EXPECT_FALSE(may("controllers", about("create", "secrets", "s")));
+}
+
 TEST(Authz, HollowIsEveryHollowNodeAndNoOther) {
   EXPECT_TRUE(may("hollow", about("create", "nodes", "hollow-7")));
   EXPECT_FALSE(may("hollow", about("create", "nodes", "n1")));
