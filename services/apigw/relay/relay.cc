@@ -16,7 +16,9 @@ constexpr auto kCaptureTimeout = std::chrono::seconds(5);
 
 Relay::Relay(Loop& loop, state::Store& store, bus::Bus& bus, RelayConfig config)
     : loop_(loop), store_(store), bus_(bus), config_(std::move(config)) {
-  renew_ = loop_.every(config_.lease / 3, [this] { renew(); });
+  renew_ = loop_.every(config_.lease / 3, [this] {
+    if (active_) renew();
+  });
   renew();
 }
 
@@ -33,12 +35,15 @@ void Relay::renew() {
     } else if (active_ && (epoch.code() == Code::kConflict || loop_.now() - held_at_ >= config_.lease)) {
       step_down(epoch.error().message);
     }
+    // The store is not there yet, or the one before has died: events wait for us.
+    if (!active_) retry_ = loop_.after(config_.attempt, [this] { renew(); });
   });
 }
 
 void Relay::resign(std::function<void()> done) {
   resigned_ = true;
   renew_.reset();
+  retry_.reset();
   const bool held = active_;
   if (held) step_down("resigned");
   if (!held) return loop_.post(std::move(done));

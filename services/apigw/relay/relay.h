@@ -19,9 +19,10 @@
 namespace gantry::apigw {
 
 struct RelayConfig {
-  std::string holder;                          // this gateway, e.g. a random id
-  Duration lease = std::chrono::seconds(5);    // another takes over this long after the active one has died
-  Duration active = std::chrono::seconds(60);  // a chain without events for so long gets no heads any more
+  std::string holder;                                 // this gateway, e.g. a random id
+  Duration lease = std::chrono::seconds(5);           // another takes over this long after the active one has died
+  Duration attempt = std::chrono::milliseconds(200);  // how often one that is not active tries to be
+  Duration active = std::chrono::seconds(60);         // a chain without events for so long gets no heads any more
   uint64_t keep =
       100'000;  // entries of each change log that stay for replays; older ones are trimmed once they were published
   std::string stream = "GANTRY_EVENTS";  // JetStream's passive capture; empty: none is made
@@ -56,7 +57,7 @@ class Relay {
   Duration held_at_{};
   Counters counters_;
   std::vector<std::unique_ptr<RelayStream>> streams_;
-  Timer renew_, heads_;
+  Timer renew_, retry_, heads_;
   std::shared_ptr<char> token_ = std::make_shared<char>();
 };
 

@@ -13,6 +13,7 @@ namespace {
 
 using gantry::testing::FakeBus;
 using gantry::testing::FakeNetwork;
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -68,6 +69,16 @@ TEST_F(RelayTest, OneIsActiveAndAnotherTakesOverWhereItStopped) {
   g.loop.advance(seconds(8));
   EXPECT_TRUE(second->active());
   EXPECT_THAT(take(), ElementsAre("gantry.events.configmaps._.default.two"));
+}
+
+TEST_F(RelayTest, AnotherTakesOverAsSoonAsTheLeaseHasRunOut) {
+  auto first = relay("a"), second = relay("b");
+  g.loop.drain();
+  first.reset();
+  g.loop.advance(milliseconds(4900));
+  EXPECT_FALSE(second->active());
+  g.loop.advance(milliseconds(400));
+  EXPECT_TRUE(second->active());
 }
 
 TEST_F(RelayTest, AnnouncesTheHeadsOfActiveChains) {
