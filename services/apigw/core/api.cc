@@ -8,6 +8,7 @@
 #include "services/apigw/core/chains.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/event_expiry.h"
+#include "services/apigw/core/gateway_addresses.h"
 #include "services/apigw/core/leases.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
@@ -79,9 +80,14 @@ class ApiImpl final : public Api {
         context_{world_, config_, allocator_},
         writer_(loop, store, world_, context_),
         leases_(store, *this),
-        event_expiry_(loop, store, *this, world_) {
+        event_expiry_(loop, store, *this, world_),
+        addresses_(loop, store, *this, config_.advertise_address) {
     world_.start();
-    bootstrap_ = bootstrap(loop, *this, config_, allocator_.first_ip(), [this] { bootstrapped_ = true; });
+    // Before its address is in the list, its lease is held: or another gateway would take it out again.
+    const auto put_in = [this] {
+      bootstrap_ = bootstrap(loop_, *this, config_, allocator_.first_ip(), [this] { bootstrapped_ = true; });
+    };
+    addresses_.start(put_in, put_in);
   }
 
   bool ready() const override { return bootstrapped_ && world_.synced(); }
@@ -307,6 +313,7 @@ class ApiImpl final : public Api {
   Writer writer_;
   Leases leases_;
   EventExpiry event_expiry_;
+  GatewayAddresses addresses_;
   bool bootstrapped_ = false;
   std::shared_ptr<void> bootstrap_;
   Alive alive_;

@@ -39,6 +39,31 @@ TEST_F(ClusterTest, AnotherGatewayAddsItsAddress) {
   EXPECT_EQ(g.stored("endpointslices", "default", "kubernetes")["endpoints"].size(), 2);
 }
 
+TEST_F(ClusterTest, ADeadGatewaysAddressGoes) {
+  const auto addresses = [this] {
+    g.loop.drain();
+    return std::pair(g.stored("endpoints", "default", "kubernetes")["subsets"][0]["addresses"].size(),
+                     g.stored("endpointslices", "default", "kubernetes")["endpoints"].size());
+  };
+  auto second = g.another();
+  g.loop.advance(std::chrono::minutes(2));
+  EXPECT_EQ(addresses(), (std::pair<size_t, size_t>(2, 2)));
+  second.reset();
+  g.loop.advance(std::chrono::seconds(9));
+  EXPECT_EQ(addresses(), (std::pair<size_t, size_t>(2, 2))) << "it may come back";
+  g.loop.advance(std::chrono::seconds(15));
+  EXPECT_EQ(addresses(), (std::pair<size_t, size_t>(1, 1)));
+  EXPECT_EQ(g.stored("endpoints", "default", "kubernetes")["subsets"][0]["addresses"][0]["ip"], "192.0.2.1");
+  second = g.another();
+  EXPECT_EQ(addresses(), (std::pair<size_t, size_t>(2, 2)));
+}
+
+TEST_F(ClusterTest, AGatewayPutsItsOwnAddressBack) {
+  ASSERT_TRUE(g.remove("endpoints", "default", "kubernetes").ok());
+  g.loop.advance(std::chrono::seconds(6));
+  EXPECT_EQ(g.stored("endpoints", "default", "kubernetes")["subsets"][0]["addresses"].size(), 1);
+}
+
 TEST_F(ClusterTest, NothingIsCreatedWhereThereIsNoNamespace) {
   const auto answer = g.create("pods", "nowhere", TestGateway::pod("web"));
   ASSERT_EQ(answer.code(), Code::kNotFound);
