@@ -111,7 +111,7 @@ uint32_t Assembler::map(size_t mark, std::vector<std::string_view>* duplicates) 
   return at;
 }
 
-uint32_t Assembler::entry_table(const Type& type, std::string_view key, uint32_t value) {
+uint32_t Assembler::entry_table(const Type& type, std::string_view key, uint64_t value) {
   auto key_at = string(key);
   auto m = mark();
   put(type.fields[0], key_at);

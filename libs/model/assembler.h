@@ -13,6 +13,10 @@
 
 namespace gantry::model {
 
+/// A format beside those of schema.h: a table of which one field is set; in JSON that field's value stands alone
+/// (JSONSchemaPropsOrBool is `true` or a schema).
+inline constexpr Format kUnion{uint8_t{64}};
+
 class Assembler {
  public:
   /// The thread's own, emptied. Not for nested use.
@@ -43,7 +47,7 @@ class Assembler {
   /// Writes the entries since `mark`, sorted; of entries with the same key the last wins. Keys must live until here.
   uint32_t map(size_t mark, std::vector<std::string_view>* duplicates = nullptr);
   /// The table of an entry {key, value}.
-  uint32_t entry_table(const Type& type, std::string_view key, uint32_t value);
+  uint32_t entry_table(const Type& type, std::string_view key, uint64_t value);
 
   /// An IntOrString.
   uint32_t int_or_string(const Type& type, int32_t value);

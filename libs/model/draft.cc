@@ -163,6 +163,7 @@ struct Draft::Node {
 
   static uint32_t write_entry(Assembler& out, const Field& field, std::string_view key, const Value& value) {
     if (auto* source = std::get_if<Value::Source>(&value.what)) return out.copy_table(*field.type, source->table);
+    if (auto* number = std::get_if<Value::Bits>(&value.what)) return out.entry_table(*field.type, key, number->bits);
     const auto& text = std::get<Value::Text>(value.what).text;
     bool is_bytes = field.type->fields[1].scalar == Scalar::kBytes;
     return out.entry_table(*field.type, key, is_bytes ? out.bytes(text) : out.string(text));
@@ -252,7 +253,7 @@ void Draft::set(std::string_view path, std::string_view text) {
   Target t = find(path, true);
   const Field& f = t.field->map ? t.field->type->fields[1] : *t.field;
   Value& out = value(t, path);
-  if (is_time(*t.field)) {
+  if (is_time(f)) {
     auto time = parse_time(text);
     CHECK(time.ok()) << "Draft: " << path << ": no time: " << text;
     int64_t micros = *time;
@@ -280,7 +281,7 @@ void Draft::set(std::string_view path, bool value_) {
 
 void Draft::set(std::string_view path, int64_t value_) {
   Target t = find(path, true);
-  const Field& f = *t.field;
+  const Field& f = t.field->map ? t.field->type->fields[1] : *t.field;
   if (f.scalar == Scalar::kDouble) {
     value(t, path).what = Value::Bits{std::bit_cast<uint64_t>(static_cast<double>(value_))};
     return;

@@ -198,6 +198,7 @@ class Decoder {
         return bytes(f, value, bits, element);
       case Scalar::kTable: {
         if (f.format == Format::kIntOrString) return int_or_string(f, value, bits, present, element);
+        if (f.format == kUnion) return one_of(f, value, bits, element);
         if (value.type() != Kinds::OBJECT) return mismatch(f, value, element);
         uint32_t at = 0;
         if (!table(*f.type, object_of(value), at)) return false;
@@ -292,6 +293,24 @@ class Decoder {
     return true;
   }
 
+  /// The value of whichever of the union's fields can take it.
+  bool one_of(const Field& f, const dom::element& value, uint64_t& bits, bool element) {
+    for (const Field& u : f.type->fields) {
+      const bool fits = u.list                       ? value.type() == Kinds::ARRAY
+                        : u.scalar == Scalar::kTable ? value.type() == Kinds::OBJECT
+                                                     : value.type() == Kinds::BOOL;
+      if (!fits) continue;
+      auto mark = out_.mark();
+      uint64_t inner = 0;
+      bool present = true;
+      if (!(u.list ? list(u, value, inner) : one(u, value, inner, present))) return false;
+      if (present) out_.put(u, inner);
+      bits = out_.table(mark);
+      return true;
+    }
+    return mismatch(f, value, element);
+  }
+
   bool list(const Field& f, const dom::element& value, uint64_t& bits) {
     if (value.type() != Kinds::ARRAY) return mismatch(f, value, false);
     auto mark = out_.list_mark();
@@ -335,6 +354,12 @@ class Decoder {
         if (!bytes(f, item, at, true)) return false;
       } else if (f.format == Format::kQuantity) {
         if (!quantity(f, item, at, true)) return false;
+      } else if (val.scalar == Scalar::kTable) {
+        bool present = true;
+        if (item.is_null() ? (at = out_.table(out_.mark()), false) : !one(val, item, at, present, true)) return false;
+      } else if (is_time(val)) {
+        bool present = true;
+        if (!item.is_null() && !time(val, item, at, present)) return false;
       } else if (item.is_null()) {
         at = out_.string("");
       } else {
@@ -342,7 +367,7 @@ class Decoder {
         at = out_.string(item.get_string().value_unsafe());
       }
       path_.pop_back();
-      uint32_t entry = out_.entry_table(*f.type, key, static_cast<uint32_t>(at));
+      uint32_t entry = out_.entry_table(*f.type, key, at);
       out_.entry(key, entry);
     }
     if (!collect_) {

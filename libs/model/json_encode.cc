@@ -1,6 +1,7 @@
 // FlatBuffers -> JSON text.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -20,19 +21,15 @@ class Encoder {
 
   void object(const Object& object, const EncodeOptions& options) {
     out_.push_back('{');
-    if (options.type_meta) {
-      const Kind& kind = object.kind();
-      out_ += "\"apiVersion\":\"";
-      if (!kind.group.empty()) out_.append(kind.group).push_back('/');
-      out_.append(kind.version).append("\",\"kind\":\"").append(kind.kind).append("\",");
-    }
+    if (options.type_meta) type_meta(object.kind());
     revision_ = object.revision();
     fields(*object.kind().type, object.root(), true);
     close('}');
   }
 
-  void table(const Type& type, const flatbuffers::Table* t) {
+  void table(const Type& type, const flatbuffers::Table* t, bool inside = false) {
     out_.push_back('{');
+    if (inside && type.is_kind) template_meta(type);
     fields(type, t, false);
     close('}');
   }
@@ -102,12 +99,33 @@ class Encoder {
   }
 
   void one_table(const Field& f, const flatbuffers::Table* t) {
-    if (f.format != Format::kIntOrString) return table(*f.type, t);
+    if (f.format == kUnion) return one_of(*f.type, t);
+    if (f.format != Format::kIntOrString) return table(*f.type, t, true);
     if (const auto* s = string_of(t, f.type->fields[1])) {
       write_json_string(str(s), out_);
     } else {
       integer(scalar_of(t, f.type->fields[0]));
     }
+  }
+
+  void type_meta(const Kind& kind) {
+    out_ += "\"apiVersion\":\"";
+    if (!kind.group.empty()) out_.append(kind.group).push_back('/');
+    out_.append(kind.version).append("\",\"kind\":\"").append(kind.kind).append("\",");
+  }
+
+  /// Of a template that is an object of its own (volumeClaimTemplates); options within a kind stay without.
+  void template_meta(const Type& type) {
+    const auto& kinds = Schema::get().kinds();
+    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& k) { return k.type == &type; });
+    if (!kind->resource.empty()) type_meta(*kind);
+  }
+
+  void one_of(const Type& type, const flatbuffers::Table* t) {
+    for (const Field& u : type.fields) {
+      if (has_value(t, u)) return value(u, t);
+    }
+    out_ += type.fields[0].scalar == Scalar::kBool ? "false" : "null";
   }
 
   void list(const Field& f, const flatbuffers::Table* t) {
@@ -153,6 +171,10 @@ class Encoder {
         }
       } else if (val.scalar == Scalar::kBytes) {
         bytes(bytes_of(entry, val));
+      } else if (val.scalar == Scalar::kTable) {
+        present(entry, val) ? one_table(val, table_of(entry, val)) : void(out_ += "{}");
+      } else if (is_time(val)) {
+        number(val, scalar_of(entry, val));
       } else {
         text(f, str(string_of(entry, val)));
       }

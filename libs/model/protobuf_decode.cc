@@ -309,10 +309,17 @@ class Decoder {
       bits = out_.bytes(value);
     } else if (f.format == Format::kQuantity) {
       if (!quantity(value, bits)) return false;
+    } else if (val.scalar == Scalar::kTable) {
+      uint32_t at = 0;
+      if (!table(*val.type, value, at)) return false;
+      bits = at;
+    } else if (is_time(val)) {
+      bool present = true;
+      if (!time(val, value, bits, present)) return false;
     } else if (!text(value, bits)) {
       return false;
     }
-    items_.push_back({&f, out_.entry_table(*f.type, key, static_cast<uint32_t>(bits)), key});
+    items_.push_back({&f, out_.entry_table(*f.type, key, bits), key});
     return true;
   }
 

@@ -108,6 +108,12 @@ class Encoder {
           });
         } else if (val.scalar == Scalar::kBytes) {
           bytes(2, bytes_of(entry, val));
+        } else if (val.scalar == Scalar::kTable) {
+          message(2, [&] {
+            if (present(entry, val)) table(val.type->wire, table_of(entry, val));
+          });
+        } else if (is_time(val)) {
+          scalar(2, val, scalar_of(entry, val));
         } else {
           text(2, f, str(string_of(entry, val)));
         }

@@ -48,6 +48,7 @@ TEST(Protobuf, EveryFieldOfEveryKindSurvives) {
       auto again = from_protobuf(*k.type, envelope->raw);
       ASSERT_TRUE(again.ok()) << again.error().message;
       ASSERT_TRUE(verify(*k.type, *again));
+      EXPECT_EQ(to_tree(Object(k, *again)), tree);
       ASSERT_TRUE(equal(*k.type, object.root(), Object(k, *again).root())) << tree.dump();
       ASSERT_EQ(to_tree(Object(k, *again)), tree);
     }

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "libs/model/assembler.h"
+
 extern "C" const uint8_t gantry_schema_begin[];
 extern "C" const uint8_t gantry_schema_end[];
 
@@ -66,6 +68,7 @@ Format parse_format(const std::string& s, const std::string& where) {
   if (s == "int-or-string") return Format::kIntOrString;
   if (s == "bytes") return Format::kBytes;
   if (s == "json") return Format::kJson;
+  if (s == "union") return kUnion;
   LOG(FATAL) << "schema: unknown format " << s << " of " << where;
 }
 
@@ -211,6 +214,7 @@ Schema::Schema() {
   for (const auto* object : *schema.objects()) {
     if (!object->is_struct()) tables.push_back(object);
   }
+  std::vector<bool> is_stored;  // of kinds_; see served.h
   for (const auto* table : tables) {
     auto type = std::make_unique<Type>();
     type->full_name = table->name()->str();
@@ -249,10 +253,11 @@ Schema::Schema() {
     if (find(table->attributes(), "kind")) {
       type.is_kind = true;
       kinds_.push_back(read_kind(*table, type));
+      is_stored.push_back(!find(table->attributes(), "storage") && !find(table->attributes(), "virtual"));
     }
   }
-  for (const auto& kind : kinds_) {
-    if (!kind.resource.empty()) resources_.emplace(kind.resource, &kind);
+  for (size_t i = 0; i < kinds_.size(); ++i) {
+    if (is_stored[i] && !kinds_[i].resource.empty()) resources_.emplace(kinds_[i].resource, &kinds_[i]);
   }
 }
 

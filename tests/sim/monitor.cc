@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "libs/model/served.h"
 #include "libs/model/quantity.h"
 #include "libs/model/schema.h"
 #include "libs/model/workload.h"
@@ -51,7 +52,7 @@ int64_t surge_of(const api::apps_v1::Deployment& deployment, int64_t replicas) {
 
 Monitor::Monitor(Cluster& cluster) : cluster_(cluster) {
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (kind.resource.empty()) continue;
+    if (!model::stored(kind)) continue;
     watches_.push_back(
         cluster_.store.watch(kind.resource, [this, resource = std::string(kind.resource)] { read(resource); }));
   }
@@ -88,7 +89,7 @@ void Monitor::read(const std::string& resource) {
 
 void Monitor::read_all() {
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (!kind.resource.empty()) read(std::string(kind.resource));
+    if (model::stored(kind)) read(std::string(kind.resource));
   }
 }
 

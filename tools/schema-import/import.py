@@ -17,6 +17,7 @@ SPECIAL = {
     PREFIX + "util.intstr.IntOrString": ("IntOrString", "int-or-string"),
     PREFIX + "runtime.RawExtension": ("string", "json"),
     PREFIX + "apis.meta.v1.FieldsV1": ("string", "json"),
+    "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON": ("string", "json"),
 }
 # Go pointers to scalars: their zero value is a value, also in protobuf, where other zero scalars mean "absent". By the field's name,
 # where every type that has it agrees ...
@@ -42,12 +43,42 @@ NULLABLE_IN = {
     "AzureDiskVolumeSource": "fsType readOnly cachingMode kind", "CSIVolumeSource": "readOnly fsType", "ISCSIVolumeSource": "initiatorName",
     "FCVolumeSource": "lun", "Preconditions": "uid resourceVersion", "TypedLocalObjectReference": "apiGroup",
     "TypedObjectReference": "apiGroup namespace", "PodDNSConfigOption": "value",
+    "LocalVolumeSource": "fsType", "AzureFilePersistentVolumeSource": "secretNamespace", "ISCSIPersistentVolumeSource": "initiatorName",
+    "GlusterfsPersistentVolumeSource": "endpointsNamespace", "PersistentVolumeClaimStatus": "currentVolumeAttributesClassName",
+    "PodFailurePolicyOnExitCodesRequirement": "containerName", "SuccessPolicyRule": "succeededIndexes succeededCount",
+    "JobSpec": "suspend backoffLimitPerIndex maxFailedIndexes podReplacementPolicy managedBy", "JobStatus": "failedIndexes",
+    "CronJobSpec": "startingDeadlineSeconds suspend successfulJobsHistoryLimit failedJobsHistoryLimit timeZone",
+    "MetricTarget": "averageUtilization", "MetricValueStatus": "averageUtilization",
+    "HPAScalingRules": "selectPolicy stabilizationWindowSeconds",
+    "HorizontalPodAutoscalerSpec": "minReplicas targetCPUUtilizationPercentage",
+    "HorizontalPodAutoscalerStatus": "observedGeneration currentCPUUtilizationPercentage",
+    "IngressSpec": "ingressClassName", "IngressPortStatus": "error", "IngressClassParametersReference": "scope namespace apiGroup",
+    "NetworkPolicyPort": "protocol endPort", "StorageClass": "reclaimPolicy allowVolumeExpansion volumeBindingMode",
+    "CSIDriverSpec": "attachRequired podInfoOnMount storageCapacity fsGroupPolicy requiresRepublish seLinuxMount "
+                     "nodeAllocatableUpdatePeriodSeconds",
+    "VolumeNodeResources": "count", "VolumeAttachmentSource": "persistentVolumeName", "VolumeError": "errorCode",
+    "ServiceReference": "path port", "WebhookClientConfig": "url", "RuleWithOperations": "scope", "NamedRuleWithOperations": "scope",
+    "MutatingWebhook": "failurePolicy sideEffects timeoutSeconds matchPolicy reinvocationPolicy",
+    "ValidatingWebhook": "failurePolicy sideEffects timeoutSeconds matchPolicy", "MatchResources": "matchPolicy",
+    "Validation": "reason", "ValidatingAdmissionPolicySpec": "failurePolicy", "ParamRef": "parameterNotFoundAction",
+    "JSONSchemaProps": "maximum minimum maxLength minLength maxItems minItems multipleOf maxProperties minProperties $ref "
+                       "x-kubernetes-preserve-unknown-fields x-kubernetes-list-type x-kubernetes-map-type",
+    "ValidationRule": "reason optionalOldSelf", "CustomResourceSubresourceScale": "labelSelectorPath",
+    "CustomResourceDefinitionVersion": "deprecationWarning",
+    "LimitedPriorityLevelConfiguration": "nominalConcurrencyShares lendablePercent borrowingLimitPercent",
+    "ExemptPriorityLevelConfiguration": "nominalConcurrencyShares lendablePercent",
+    "DeviceClassSpec": "extendedResourceName", "ExactDeviceRequest": "adminAccess",
+    "DeviceConstraint": "matchAttribute distinctAttribute", "DeviceRequestAllocationResult": "adminAccess shareID",
+    "AllocatedDeviceStatus": "shareID", "DeviceAttribute": "int bool string version",
+    "resource_v1.Device": "nodeName allNodes bindsToNode allowMultipleAllocations",
+    "ResourceSliceSpec": "nodeName allNodes perDeviceNodeSelection",
 }
 NOT_NULLABLE = {
     "DeploymentStatus": "replicas", "ReplicaSetStatus": "replicas", "StatefulSetStatus": "replicas", "ScaleStatus": "replicas",
     "ScaleSpec": "replicas", "ReplicationControllerStatus": "replicas", "ContainerStatus": "ready", "GCEPersistentDiskVolumeSource": "partition",
     "AWSElasticBlockStoreVolumeSource": "partition", "PodCertificateProjection": "signerName", "CertificateSigningRequestSpec": "signerName",
-    "PodExtendedResourceClaimStatus": "resourceClaimName",
+    "PodExtendedResourceClaimStatus": "resourceClaimName", "PersistentVolumeSpec": "storageClassName",
+    "IngressClassSpec": "controller", "CSIStorageCapacity": "storageClassName", "CustomResourceColumnDefinition": "priority",
     # IntOrString, elsewhere a pointer
     "ServicePort": "targetPort", "HTTPGetAction": "port", "TCPSocketAction": "port",
 }
@@ -59,8 +90,10 @@ def nullable(group, type_, field, fb):
     return not listed(NOT_NULLABLE) and (field in NULLABLE or listed(NULLABLE_IN) or fb.endswith("IntOrString"))
 
 
+WORDS = {"$ref": "reference", "$schema": "schemaUrl", "enum": "enumeration", "default": "standard", "int": "intValue",
+         "bool": "boolValue", "string": "stringValue"}
 ATTRIBUTES = """json proto format map wrapped mandatory nullable patch_strategy patch_key list_type list_keys default_value enum_values
-kind group version resource singular short_names categories namespaced subresources select columns""".split()
+kind group version resource singular short_names categories namespaced subresources select columns verbs storage virtual refuses""".split()
 
 
 def load(path):
@@ -86,9 +119,26 @@ class Facts:
         for package, message, number, field, type_ in (r[:5] for r in load(os.path.join(folder, "kubernetes-1.34-protobuf.tsv"))):
             self.proto[package.replace("_", "-") + "." + message].append((int(number), field, type_))
 
+    def is_union(self, type_):
+        return not self.types[type_] and any(f == "schema" for _, f, _ in self.proto.get(type_, []))
+
+    def rows(self, type_):
+        """The fields of a type; of one that JSON calls "any" those of its protobuf message."""
+        if not self.is_union(type_):
+            return self.types[type_]
+        out = []
+        for _, field, ftype in sorted(self.proto[type_]):
+            inner = ftype.removeprefix("repeated ")
+            json = {"bool": "boolean"}.get(inner, inner if inner in ("string",) or "." in inner else type_.rsplit(".", 1)[0] + "." + inner)
+            field = {"jSONSchemas": "schemas"}.get(field, field)
+            out.append([type_, field, f"list<{json}>" if inner != ftype else json] + [""] * 8)
+        return out
+
     def proto_paths(self, type_, json_fields, prefix=()):
         package = type_.rsplit(".", 1)[0]
         for number, field, ftype in sorted(self.proto.get(type_, [])):
+            names = (field, "$" + field, kebab(field), {"jSONSchemas": "schemas", "uID": "uid", "aPIGroup": "apiGroup"}.get(field))
+            field = next((name for name in names if name in json_fields), field)
             if field in json_fields:
                 yield field, prefix + (number,)
             else:
@@ -97,7 +147,13 @@ class Facts:
                     yield from self.proto_paths(inner, json_fields, prefix + (number,))
 
 
+def kebab(name):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
 def snake(name):
+    if name in WORDS or not name.isalnum():  # words of the schema language, $ref, x-kubernetes-...
+        name = WORDS.get(name) or re.sub(r"[-_](\w)", lambda m: m.group(1).upper(), name.strip("$"))
     name = re.sub(r"(IP|CIDR|PID|IPC|WWID|WWN|URL|URI|ID|CPU|FS)s(?![a-z])", lambda m: m.group(1).capitalize() + "s", name)
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -135,17 +191,33 @@ class Writer:
         m = re.fullmatch(r"map<(.*)>", type_)
         if m:
             entry = {"string": "StringEntry", PREFIX + "api.resource.Quantity": "StringEntry", "string:byte": "BytesEntry",
-                     "list<string>": "StringsEntry"}[m.group(1)]
+                     "list<string>": "StringsEntry"}.get(m.group(1))
+            if entry is None:
+                return "[" + self.entry(group, m.group(1)) + "]", ["map"]
             attrs = ["map"] + (['format: "quantity"'] if m.group(1).endswith("Quantity") else
                                ['format: "bytes"'] if m.group(1) == "string:byte" else [])
             self.uses[group].add("meta_v1")
             return "[" + ("" if group == "meta_v1" else "gantry.api.meta_v1.") + entry + "]", attrs
         other = group_of(type_)
         self.table(type_)
+        if self.facts.is_union(type_):
+            return type_.rsplit(".", 1)[1], ['format: "union"']
         if other != group:
             self.uses[group].add(other)
             return f"gantry.api.{other}.{type_.rsplit('.', 1)[1]}", []
         return type_.rsplit(".", 1)[1], []
+
+    def entry(self, group, type_):
+        """An entry of a map of tables (or times); it lives beside the type that has the map."""
+        name = type_.rsplit(".", 1)[1] + "Entry"
+        if (group, name) not in self.done:
+            self.done.add((group, name))
+            value, attrs = self.ref(group, type_)
+            tail = " = null" if value == "long" else ""
+            if name not in self.existing(group):
+                self.files.setdefault(group, []).append(
+                    f"table {name} {{\n  key: string (id: 0, key);\n  value: {value}{tail} ({', '.join(['id: 1'] + attrs)});\n}}\n")
+        return name
 
     def table(self, type_, kind=None):
         if type_ in self.done:
@@ -154,8 +226,8 @@ class Writer:
         group, name = group_of(type_), type_.rsplit(".", 1)[1]
         if name in self.existing(group):
             return
-        rows = {r[1]: r for r in self.facts.types[type_]}
-        if kind:
+        rows = {r[1]: r for r in self.facts.rows(type_)}
+        if kind or type_ in self.facts.kinds.values():
             rows.pop("apiVersion", None), rows.pop("kind", None)
         paths = dict(self.facts.proto_paths(type_, rows))
         order = sorted(rows, key=lambda f: (paths.get(f, (10 ** 6,)), f))
@@ -189,11 +261,12 @@ class Writer:
         self.files.setdefault(group, []).append(f"table {name}{head} {{\n" + "\n".join(lines) + "\n}\n")
 
     def existing(self, group):
-        path = os.path.join(self.out, group + ".fbs")
-        if not os.path.exists(path):
-            return set()
-        with open(path) as f:
-            return set(re.findall(r"^table (\w+)", f.read(), re.M))
+        names = set()
+        for path in (os.path.join(self.out, group + ".fbs"), os.path.join(self.out, group.replace("_v", "_more_v") + ".fbs")):
+            if os.path.exists(path):
+                with open(path) as f:
+                    names |= set(re.findall(r"^table (\w+)", f.read(), re.M))
+        return names
 
     def write(self):
         for group, tables in self.files.items():

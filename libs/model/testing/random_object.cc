@@ -1,5 +1,8 @@
 #include "libs/model/testing/random_object.h"
 
+#include <algorithm>
+
+#include "libs/model/assembler.h"
 #include "libs/model/base64.h"
 #include "libs/model/json.h"
 #include "libs/model/quantity.h"
@@ -16,13 +19,22 @@ class Generator {
 
   json table(const Type& type, int depth) {
     json out = json::object();
+    for (const Kind& k : Schema::get().kinds()) {
+      if (k.type == &type && depth > 0 && !k.resource.empty())
+        out = {{"apiVersion", k.api_version()}, {"kind", k.kind}};
+    }
+    auto above = std::count(types_.begin(), types_.end(), &type);
+    types_.push_back(&type);
     for (const Field& f : type.fields) {
+      if (above > 0 && f.scalar == Scalar::kTable && f.format != Format::kIntOrString)
+        continue;  // a type within itself, once
       bool scalar = f.scalar != Scalar::kTable && !f.list;
       bool needed = f.mandatory && scalar && f.format == Format::kNone;  // printed in any case
       needed |= f.mandatory && f.format == Format::kIntOrString;
       if (!needed && (depth > 12 || pick(1000) >= static_cast<uint64_t>(options_.presence * 1000))) continue;
       out[f.json] = field(f, depth);
     }
+    types_.pop_back();
     return out;
   }
 
@@ -45,10 +57,15 @@ class Generator {
     const Field& v = f.type->fields[1];
     if (v.list) return json::array({string(), string()});
     if (v.scalar == Scalar::kBytes) return bytes();
+    if (v.scalar == Scalar::kTable || v.format == Format::kTime) return value(v, 1);
     return json(f.format == Format::kQuantity ? quantity() : string());
   }
 
   json value(const Field& f, int depth) {
+    if (f.format == kUnion) {
+      const Field& u = f.type->fields[pick(f.type->fields.size())];
+      return u.list ? field(u, depth) : value(u, depth);
+    }
     switch (f.format) {
       case Format::kTime:
         return format_time(static_cast<int64_t>(pick(4'000'000'000)));
@@ -101,6 +118,7 @@ class Generator {
     return (pick(2) ? Quantity::from_milli(v) : Quantity::from_bytes(v)).to_string();
   }
 
+  std::vector<const Type*> types_;  // from the root to here
   std::mt19937_64& random_;
   const RandomOptions& options_;
 };

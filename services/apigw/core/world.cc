@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "libs/model/served.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/apigw/core/allocator.h"
 
@@ -79,7 +80,7 @@ void visit_references(const model::Object& pod, const std::function<void(std::st
 
 World::World(Loop& loop, state::Store& store, size_t window) {
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (!kind.resource.empty()) mirrors_.emplace(kind.resource, std::make_unique<Mirror>(loop, store, kind, window));
+    if (model::stored(kind)) mirrors_.emplace(kind.resource, std::make_unique<Mirror>(loop, store, kind, window));
   }
   pods_ = find("pods");
   namespaces_ = find("namespaces");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 
+#include "libs/model/served.h"
 #include "libs/model/schema.h"
 #include "services/apigw/relay/relay_stream.h"
 
@@ -58,7 +59,7 @@ void Relay::take_over() {
   active_ = true;
   ++counters_.takeovers;
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (kind.resource.empty()) continue;
+    if (!model::stored(kind)) continue;
     streams_.push_back(std::make_unique<RelayStream>(loop_, store_, bus_, kind.resource, config_, counters_));
   }
   heads_ = loop_.every(kHeadPeriod, [this] {

@@ -5,6 +5,7 @@
 
 #include "libs/bus/testing/fake_bus.h"
 #include "libs/model/schema.h"
+#include "libs/model/served.h"
 #include "schemas/bus_generated.h"
 #include "services/apigw/core/testing/test_gateway.h"
 
@@ -141,7 +142,7 @@ TEST_F(RelayTest, ANewOneAnnouncesAllHeadsThoughTheStoreFailsAtFirst) {
   heads.clear();
   auto second = relay("b");
   size_t kinds = 0, calls = 0;
-  for (const auto& kind : model::Schema::get().kinds()) kinds += kind.resource.empty() ? 0 : 1;
+  for (const auto& kind : model::Schema::get().kinds()) kinds += model::stored(kind) ? 1 : 0;
   g.store.set_fault([&] {  // the cursors are read, what comes then fails
     if (!second->active() || ++calls <= kinds || calls > 3 * kinds) return state::testing::MemoryStore::Fault::kNone;
     return state::testing::MemoryStore::Fault::kLostBefore;

@@ -1,5 +1,6 @@
 #include "services/controllers/gc/gc.h"
 
+#include "libs/model/served.h"
 #include "libs/model/json.h"
 #include "libs/model/schema.h"
 #include "libs/model/workload.h"
@@ -20,7 +21,7 @@ const std::vector<std::string>& resources() {
     std::vector<std::string> names;
     for (const model::Kind& kind : model::Schema::get().kinds()) {
       // Events are many, short-lived and owned by nobody.
-      if (!kind.resource.empty() && kind.resource != "events") names.push_back(kind.resource);
+      if (model::stored(kind) && kind.resource != "events") names.push_back(kind.resource);
     }
     return names;
   }();

@@ -4,6 +4,7 @@
 
 #include "libs/model/draft.h"
 #include "libs/model/schema.h"
+#include "libs/model/served.h"
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/controllers/framework/commands.h"
@@ -19,7 +20,7 @@ constexpr const char* kFinalizer = "kubernetes";
 std::vector<const model::Kind*> namespaced_kinds() {
   std::vector<const model::Kind*> kinds;
   for (const model::Kind& kind : model::Schema::get().kinds()) {
-    if (kind.namespaced && !kind.resource.empty()) kinds.push_back(&kind);
+    if (kind.namespaced && model::stored(kind)) kinds.push_back(&kind);
   }
   return kinds;
 }

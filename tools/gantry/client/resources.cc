@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "libs/model/served.h"
+
 namespace gantry::client {
 namespace {
 
@@ -29,7 +31,7 @@ Result<const Kind*> find_kind(const std::string& given) {
   const size_t dot = word.find('.');
   const std::string plain = word.substr(0, dot), group = dot == std::string::npos ? "" : word.substr(dot + 1);
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (kind.resource.empty()) continue;
+    if (!model::stored(kind)) continue;
     if (dot != std::string::npos && group != kind.group && group != kind.version + "." + kind.group) continue;
     const bool is_short = std::find(kind.short_names.begin(), kind.short_names.end(), plain) != kind.short_names.end();
     if (plain == kind.resource || plain == kind.singular || plain == lower(kind.kind) || is_short) return &kind;
@@ -44,7 +46,9 @@ Result<std::vector<const Kind*>> find_kinds(const std::string& words) {
   for (std::string word; std::getline(list, word, ',');) {
     bool category = false;
     for (const auto& kind : model::Schema::get().kinds()) {
-      if (std::find(kind.categories.begin(), kind.categories.end(), word) == kind.categories.end()) continue;
+      if (!model::stored(kind) ||
+          std::find(kind.categories.begin(), kind.categories.end(), word) == kind.categories.end())
+        continue;
       out.push_back(&kind);
       category = true;
     }
