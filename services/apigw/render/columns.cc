@@ -4,8 +4,8 @@
 
 #include <unordered_map>
 
-#include "libs/model/selector.h"
 #include "schemas/all.h"
+#include "services/apigw/render/paths.h"
 #include "services/apigw/render/render.h"
 
 namespace gantry::apigw {
@@ -244,7 +244,6 @@ json event_count(const Object& o, WallMicros) {
 }
 
 using api::apps_v1::Deployment;
-using api::apps_v1::ReplicaSet;
 
 json deployment_ready(const Object& o, WallMicros) {
   const auto* d = o.as<Deployment>();
@@ -260,90 +259,43 @@ json available_replicas(const Object& o, WallMicros) {
   const auto* s = o.as<Deployment>()->status();
   return std::to_string(s ? s->available_replicas().value_or(0) : 0);
 }
-json spec_replicas(const Object& o, WallMicros) {
-  const auto* s = o.as<ReplicaSet>()->spec();
-  return s ? s->replicas().value_or(1) : 1;
-}
-json status_replicas(const Object& o, WallMicros) {
-  const auto* s = o.as<ReplicaSet>()->status();
-  return s ? s->replicas().value_or(0) : 0;
-}
-json ready_replicas(const Object& o, WallMicros) {
-  const auto* s = o.as<ReplicaSet>()->status();
-  return s ? s->ready_replicas().value_or(0) : 0;
-}
-
-const api::core_v1::PodSpec* template_of(const Object& o) {
-  const api::core_v1::PodTemplateSpec* t = nullptr;
-  if (o.kind().kind == "Deployment" && o.as<Deployment>()->spec()) t = o.as<Deployment>()->spec()->template_();
-  if (o.kind().kind == "ReplicaSet" && o.as<ReplicaSet>()->spec()) t = o.as<ReplicaSet>()->spec()->template_();
-  return t ? t->spec() : nullptr;
-}
-template <typename Get>
-json containers(const Object& o, Get get) {
-  const auto* spec = template_of(o);
-  std::string out;
-  if (spec && spec->containers()) {
-    for (const auto* c : *spec->containers()) out += (out.empty() ? "" : ",") + std::string(str(get(c)));
-  }
-  return out;
-}
-json template_containers(const Object& o, WallMicros) {
-  return containers(o, [](const auto* c) { return c->name(); });
-}
-json template_images(const Object& o, WallMicros) {
-  return containers(o, [](const auto* c) { return c->image(); });
-}
-json label_selector(const Object& o, WallMicros) {
-  const api::meta_v1::LabelSelector* s = nullptr;
-  if (o.kind().kind == "Deployment" && o.as<Deployment>()->spec()) s = o.as<Deployment>()->spec()->selector();
-  if (o.kind().kind == "ReplicaSet" && o.as<ReplicaSet>()->spec()) s = o.as<ReplicaSet>()->spec()->selector();
-  auto parsed = model::LabelSelector::from(s);
-  return parsed.ok() ? none_if_empty(parsed->to_string()) : json("<error>");
-}
+json spec_replicas(const Object& o, WallMicros) { return paths::number(o, "spec.replicas", 1); }
+json status_replicas(const Object& o, WallMicros) { return paths::number(o, "status.replicas"); }
+json ready_replicas(const Object& o, WallMicros) { return paths::number(o, "status.readyReplicas"); }
 
 }  // namespace
 }  // namespace columns
+
+using nlohmann::json;
 
 ColumnFunction find_column(std::string_view name) {
   using namespace columns;  // NOLINT(google-build-using-namespace)
 #define COLUMN(f) \
   { #f, f }
-  static const std::unordered_map<std::string_view, ColumnFunction> kColumns = {COLUMN(age),
-                                                                                COLUMN(pod_ready),
-                                                                                COLUMN(pod_status),
-                                                                                COLUMN(pod_restarts),
-                                                                                COLUMN(pod_readiness_gates),
-                                                                                COLUMN(node_status),
-                                                                                COLUMN(node_roles),
-                                                                                COLUMN(node_internal_ip),
-                                                                                COLUMN(node_external_ip),
-                                                                                COLUMN(service_cluster_ip),
-                                                                                COLUMN(service_external_ip),
-                                                                                COLUMN(service_ports),
-                                                                                COLUMN(service_selector),
-                                                                                COLUMN(endpoints),
-                                                                                COLUMN(slice_ports),
-                                                                                COLUMN(slice_endpoints),
-                                                                                COLUMN(data_count),
-                                                                                COLUMN(secret_count),
-                                                                                COLUMN(event_last_seen),
-                                                                                COLUMN(event_first_seen),
-                                                                                COLUMN(event_object),
-                                                                                COLUMN(event_source),
-                                                                                COLUMN(event_count),
-                                                                                COLUMN(deployment_ready),
-                                                                                COLUMN(updated_replicas),
-                                                                                COLUMN(available_replicas),
-                                                                                COLUMN(spec_replicas),
-                                                                                COLUMN(status_replicas),
-                                                                                COLUMN(ready_replicas),
-                                                                                COLUMN(template_containers),
-                                                                                COLUMN(template_images),
-                                                                                COLUMN(label_selector)};
+  // clang-format off
+  static const std::unordered_map<std::string_view, ColumnFunction> kColumns = {
+      COLUMN(age), COLUMN(pod_ready), COLUMN(pod_status), COLUMN(pod_restarts), COLUMN(pod_readiness_gates),
+      COLUMN(node_status), COLUMN(node_roles), COLUMN(node_internal_ip), COLUMN(node_external_ip),
+      COLUMN(service_cluster_ip), COLUMN(service_external_ip), COLUMN(service_ports), COLUMN(service_selector),
+      COLUMN(endpoints), COLUMN(slice_ports), COLUMN(slice_endpoints), COLUMN(data_count), COLUMN(secret_count),
+      COLUMN(event_last_seen), COLUMN(event_first_seen), COLUMN(event_object), COLUMN(event_source), COLUMN(event_count),
+      COLUMN(deployment_ready), COLUMN(updated_replicas), COLUMN(available_replicas), COLUMN(spec_replicas),
+      COLUMN(status_replicas), COLUMN(ready_replicas)};
+  // clang-format on
 #undef COLUMN
   auto it = kColumns.find(name);
-  return it == kColumns.end() ? nullptr : it->second;
+  if (it != kColumns.end()) return it->second;
+  for (const auto* more : {&workload_columns(), &storage_columns(), &policy_columns()}) {
+    if (auto found = more->find(name); found != more->end()) return found->second;
+  }
+  return nullptr;
+}
+
+json typed_cell(const model::Column& column, std::string text) {
+  if (column.type == "integer") return text.empty() ? 0 : std::strtoll(text.c_str(), nullptr, 10);
+  if (column.type == "boolean") return text == "true";
+  if (text.empty() && column.wide) return "<none>";
+  return text;
 }
 
 }  // namespace gantry::apigw

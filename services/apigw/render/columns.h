@@ -3,7 +3,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "libs/base/loop.h"
 #include "libs/model/object.h"
@@ -14,6 +16,15 @@ using ColumnFunction = nlohmann::json (*)(const model::Object& object, WallMicro
 
 /// nullptr for a name that nothing computes.
 ColumnFunction find_column(std::string_view name);
+
+/// By the functions' names: workload_columns.cc, storage_columns.cc, policy_columns.cc.
+using Columns = std::unordered_map<std::string_view, ColumnFunction>;
+const Columns& workload_columns();
+const Columns& storage_columns();
+const Columns& policy_columns();
+
+/// A cell of a column that reads a path: numbers and bools as such.
+nlohmann::json typed_cell(const model::Column& column, std::string text);
 
 /// `a=b,c=d`, or <none>.
 std::string join_labels(const flatbuffers::Vector<flatbuffers::Offset<api::meta_v1::StringEntry>>* labels);

@@ -63,8 +63,7 @@ json cell(const model::Column& column, const Object& object, WallMicros now) {
     return function ? function(object, now) : json("<unknown>");
   }
   auto value = model::field_value(object, std::string_view(column.source).substr(1));
-  if (value.empty() && column.wide) value = "<none>";
-  return value;
+  return typed_cell(column, std::move(value));
 }
 
 void append_row(std::string& out, const Object& object, RowObject rows, WallMicros now) {
