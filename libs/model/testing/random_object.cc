@@ -115,7 +115,8 @@ class Generator {
 
   std::string quantity() {
     auto v = static_cast<int64_t>(pick(5'000'000'000));
-    return (pick(2) ? Quantity::from_milli(v) : Quantity::from_bytes(v)).to_string();
+    auto text = (pick(2) ? Quantity::from_milli(v) : Quantity::from_bytes(v)).to_string();
+    return Quantity::parse(text)->to_string();  // as it prints once it has been read
   }
 
   std::vector<const Type*> types_;  // from the root to here
