@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "libs/model/served.h"
 #include "libs/model/quantity.h"
 #include "libs/model/schema.h"
+#include "libs/model/served.h"
 #include "libs/model/workload.h"
 #include "schemas/api/apps_v1_generated.h"
 #include "schemas/api/core_v1_generated.h"

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 
-#include "libs/model/served.h"
 #include "libs/model/schema.h"
+#include "libs/model/served.h"
 #include "services/apigw/relay/relay_stream.h"
 
 namespace gantry::apigw {

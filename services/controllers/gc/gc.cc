@@ -1,8 +1,8 @@
 #include "services/controllers/gc/gc.h"
 
-#include "libs/model/served.h"
 #include "libs/model/json.h"
 #include "libs/model/schema.h"
+#include "libs/model/served.h"
 #include "libs/model/workload.h"
 #include "services/controllers/framework/commands.h"
 
