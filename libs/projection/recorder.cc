@@ -7,6 +7,11 @@
 #include "libs/model/schema.h"
 
 namespace gantry::projection {
+namespace {
+
+constexpr Duration kDeadline = std::chrono::seconds(60);  // the gateway takes Events behind real work
+
+}  // namespace
 
 Recorder::Recorder(Loop& loop, bus::Commands& commands, std::string component, std::string instance)
     : Recorder(loop, commands, std::move(component), std::move(instance), Options()) {}
@@ -105,7 +110,7 @@ void Recorder::pump() {
       ++in_flight_;
       bus::Command command = std::move(queue_.front());
       queue_.pop_front();
-      commands_.send(std::move(command), [this, alive](const Result<bus::CommandOutcome>& result) {
+      commands_.send(std::move(command), kDeadline, [this, alive](const Result<bus::CommandOutcome>& result) {
         if (!*alive) return;
         --in_flight_;
         if (!result.ok()) {

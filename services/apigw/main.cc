@@ -19,6 +19,8 @@
 namespace gantry::apigw {
 namespace {
 
+constexpr size_t kMaxCommands = 50'000;  // from the bus, that wait for their turn or their commit
+
 struct Options {
   state::RedisOptions redis{.address = "127.0.0.1:6379"};
   std::string redis_password_file;
@@ -87,7 +89,8 @@ struct Gateway {
         api(make_api(service.loop(), store, o.api)),
         rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
-        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api))),
+        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api),
+                                          kMaxCommands)),
         sessions(service.loop(), *api, service.bus()) {
     for (const auto& listen : o.listen) {
       auto options = o.http;

@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include "libs/base/ids.h"
+#include "services/apigw/core/admission.h"
 #include "services/apigw/core/bootstrap.h"
 #include "services/apigw/core/chains.h"
 #include "services/apigw/core/decode.h"
@@ -67,6 +68,14 @@ Attributes attributes_of(const model::Kind& kind, const bus::Command& command) {
   return a;
 }
 
+// What its flow is in Admission: the nodes share one, so that thousands of them do not outnumber the scheduler.
+std::string flow_of(const Identity& identity) { return identity.node.empty() ? identity.user : "nodes"; }
+
+Admission::Rank rank_of(const bus::Command& command) {
+  if (command.resource == "leases" || command.resource == "nodes") return Admission::Rank::kVital;
+  return command.resource == "events" ? Admission::Rank::kEvent : Admission::Rank::kNormal;
+}
+
 Error no_such_resource() { return {Code::kNotFound, "the server could not find the requested resource"}; }
 
 class ApiImpl final : public Api {
@@ -79,6 +88,7 @@ class ApiImpl final : public Api {
         allocator_(world_, config_),
         context_{world_, config_, allocator_},
         writer_(loop, store, world_, context_),
+        admission_(loop),
         leases_(store, *this),
         event_expiry_(loop, store, *this, world_),
         addresses_(loop, store, *this, config_.advertise_address) {
@@ -108,7 +118,21 @@ class ApiImpl final : public Api {
     request->done = std::move(done);
     request->now = loop_.wall() / 1'000'000;
     // Even an immediate refusal comes in a later turn of the loop.
-    loop_.post(alive_.guard([this, request] { begin(request); }));
+    if (!bus::changes_state(request->command.verb)) {
+      return loop_.post(alive_.guard([this, request] { begin(request); }));
+    }
+    const auto rank = rank_of(request->command);
+    const auto admitted = [this, request, rank] {
+      request->done = alive_.guard([this, rank, done = std::move(request->done)](Result<Answer> answer) {
+        admission_.finished(rank);
+        done(std::move(answer));
+      });
+      begin(request);
+    };
+    if (admission_.enter(rank, flow_of(identity), admitted)) return;
+    loop_.post([request] {
+      request->done(Error{.code = Code::kTooManyRequests, .message = "the gateway is busy", .retry_after_seconds = 1});
+    });
   }
 
   std::unique_ptr<Watch> watch(const Identity& identity, WatchRequest request, WatchCallbacks callbacks) override {
@@ -311,6 +335,7 @@ class ApiImpl final : public Api {
   Allocator allocator_;
   Context context_;
   Writer writer_;
+  Admission admission_;
   Leases leases_;
   EventExpiry event_expiry_;
   GatewayAddresses addresses_;
