@@ -47,9 +47,9 @@ void Cache::for_each_by(std::string_view name, std::string_view value,
                         const std::function<void(const model::Object&)>& visit) const {
   auto index = std::find_if(indexes_.begin(), indexes_.end(), [&](const auto& i) { return i.name == name; });
   CHECK(index != indexes_.end()) << "no index " << name;
-  auto keys = index->keys.find(std::string(value));
-  if (keys == index->keys.end()) return;
-  for (const auto& key : keys->second) visit(objects_.find(key)->second);
+  auto found = index->entries.find(std::string(value));
+  if (found == index->entries.end()) return;
+  for (const auto* entry : found->second) visit(entry->second);
 }
 
 void Cache::on_synced(std::function<void()> callback) {
@@ -57,19 +57,20 @@ void Cache::on_synced(std::function<void()> callback) {
   synced_callbacks_.push_back(std::move(callback));
 }
 
-void Cache::index(const model::Object& object, const std::string& key, bool add) {
-  std::vector<std::string> values;
+void Cache::index(const Objects::value_type& entry, const model::Object& before, const model::Object& after) {
+  std::vector<std::string> old, now;
   for (auto& index : indexes_) {
-    values.clear();
-    index.indexer(object, values);
-    for (auto& value : values) {
-      if (add) {
-        index.keys[value].insert(key);
-      } else if (auto it = index.keys.find(value); it != index.keys.end()) {
-        it->second.erase(key);
-        if (it->second.empty()) index.keys.erase(it);
-      }
+    old.clear(), now.clear();
+    if (before) index.indexer(before, old);
+    if (after) index.indexer(after, now);
+    if (old == now) continue;  // as most changes leave it
+    for (const auto& value : old) {
+      auto it = index.entries.find(value);
+      if (it == index.entries.end()) continue;
+      it->second.erase(&entry);
+      if (it->second.empty()) index.entries.erase(it);
     }
+    for (auto& value : now) index.entries[std::move(value)].insert(&entry);
   }
 }
 
@@ -79,7 +80,7 @@ void Cache::tell(const Change& change) {
 
 void Cache::reset(uint64_t revision, std::vector<model::Object> objects) {
   revision_ = revision;
-  std::map<std::string, model::Object, std::less<>> fresh;
+  Objects fresh;
   for (auto& object : objects) {
     auto key = key_of(object);
     fresh.insert_or_assign(std::move(key), std::move(object));
@@ -90,16 +91,16 @@ void Cache::reset(uint64_t revision, std::vector<model::Object> objects) {
       ++it;
       continue;
     }
-    index(it->second, it->first, false);
+    index(*it, it->second, {});
     changes.push_back({std::move(it->second), {}});
     it = objects_.erase(it);
   }
   for (auto& [key, object] : fresh) {
-    auto& place = objects_[key];
+    auto& entry = *objects_.try_emplace(key).first;
+    auto& place = entry.second;
     if (place && place.revision() == object.revision() && place.bytes() == object.bytes()) continue;
-    if (place) index(place, key, false);
+    index(entry, place, object);
     changes.push_back({std::exchange(place, object), object});
-    index(place, key, true);
   }
   for (const auto& change : changes) tell(change);
 }
@@ -107,11 +108,9 @@ void Cache::reset(uint64_t revision, std::vector<model::Object> objects) {
 void Cache::put(model::Object object, uint64_t revision) {
   object = object.at(revision);
   revision_ = std::max(revision_, revision);
-  auto key = key_of(object);
-  auto& place = objects_[key];
-  if (place) index(place, key, false);
-  Change change{std::exchange(place, object), object};
-  index(place, key, true);
+  auto& entry = *objects_.try_emplace(key_of(object)).first;
+  index(entry, entry.second, object);
+  Change change{std::exchange(entry.second, object), object};
   tell(change);
 }
 
@@ -119,7 +118,7 @@ void Cache::remove(std::string_view ns, std::string_view name, uint64_t revision
   revision_ = std::max(revision_, revision);
   auto it = objects_.find(key_of(ns, name));
   if (it == objects_.end()) return;
-  index(it->second, it->first, false);
+  index(*it, it->second, {});
   Change change{std::move(it->second), {}};
   objects_.erase(it);
   tell(change);

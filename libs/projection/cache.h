@@ -66,18 +66,23 @@ class Cache {
   void mark_synced();
 
  private:
+  using Objects = std::map<std::string, model::Object, std::less<>>;  // by "<ns>/<name>"
+  struct ByKey {
+    bool operator()(const Objects::value_type* a, const Objects::value_type* b) const { return a->first < b->first; }
+  };
   struct Index {
     std::string name;
     Indexer indexer;
-    std::unordered_map<std::string, std::set<std::string>>
-        keys;  // value -> keys of objects, ordered: same view, same decisions
+    // value -> entries of objects_, ordered: same view, same decisions
+    std::unordered_map<std::string, std::set<const Objects::value_type*, ByKey>> entries;
   };
-  void index(const model::Object& object, const std::string& key, bool add);
+  /// Moves `entry` in the indexes from what `before` says to what `after` says; either may be empty.
+  void index(const Objects::value_type& entry, const model::Object& before, const model::Object& after);
   void tell(const Change& change);
   const model::Kind* kind_;
   uint64_t revision_ = 0;
   bool synced_ = false;
-  std::map<std::string, model::Object, std::less<>> objects_;  // "<ns>/<name>"
+  Objects objects_;
   std::vector<Index> indexes_;
   std::vector<std::function<void(const Change&)>> callbacks_;
   std::vector<std::function<void()>> synced_callbacks_;

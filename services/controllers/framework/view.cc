@@ -70,9 +70,6 @@ namespace {
 std::vector<model::Object> by_controller(const projection::Cache& cache, std::string_view value) {
   std::vector<model::Object> found;
   cache.for_each_by(View::kByController, value, [&](const model::Object& o) { found.push_back(o); });
-  // The index is a hash set: order by name, so that equal views give equal decisions.
-  std::sort(found.begin(), found.end(),
-            [](const model::Object& a, const model::Object& b) { return a.name() < b.name(); });
   return found;
 }
 

@@ -37,7 +37,7 @@ class View {
   const model::Object* find(std::string_view resource, std::string_view key) const;
   void each_by(std::string_view resource, std::string_view index, std::string_view value,
                const std::function<void(const model::Object&)>& visit) const;
-  /// Those owned by `controller_uid`, in name order.
+  /// Those owned by `controller_uid`, in the order of their keys.
   std::vector<model::Object> controlled(std::string_view resource, std::string_view controller_uid) const;
   /// Those of `ns` without a controller, in name order.
   std::vector<model::Object> orphans(std::string_view resource, std::string_view ns) const;
