@@ -9,7 +9,7 @@ namespace gantry::controllers {
 class ReplicaSetController final : public Controller {
  public:
   /// As many creates or deletes go out in one decision.
-  static constexpr int32_t kBurst = 500;
+  static constexpr int32_t kBurst = 2000;
 
   std::string_view name() const override { return "replicaset"; }
   void setup(View& view) override;
