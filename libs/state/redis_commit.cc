@@ -24,13 +24,18 @@ Key parse_field(std::string resource, std::string_view field) {
   return {std::move(resource), std::string(field.substr(0, slash)), std::string(field.substr(slash + 1))};
 }
 
-CommitArguments::CommitArguments(const Commit& commit, std::string_view attempt) {
-  argv_.reserve(5 + 5 * commit.guards.size() + 10 * commit.operations.size());
+CommitArguments::CommitArguments() {
   auto window = std::chrono::duration_cast<std::chrono::milliseconds>(kCommandWindow).count();
-  argv_.insert(argv_.end(), {"", commit.command_id, hold(std::string(attempt)), hold(std::to_string(window)),
-                             hold(std::to_string(commit.guards.size()))});
+  argv_.insert(argv_.end(), {"", hold(std::to_string(window))});
+}
+
+void CommitArguments::add(const Commit& commit, std::string_view attempt) {
+  const size_t start = argv_.size();
+  argv_.insert(argv_.end(),
+               {"", commit.command_id, hold(std::string(attempt)), hold(std::to_string(commit.guards.size()))});
   for (const auto& guard : commit.guards) add(guard);
   for (const auto& operation : commit.operations) add(operation);
+  argv_[start] = hold(std::to_string(argv_.size() - start - 1));
 }
 
 const std::vector<std::string_view>& CommitArguments::with_token(std::string_view token) {
@@ -103,16 +108,18 @@ void CommitArguments::add_dependents(const Operation& operation) {
 
 CommitReply parse_commit_reply(const Commit& commit, const redisReply* reply) {
   auto internal = [](std::string_view what) {
-    return CommitReply{.outcome = Error{.code = Code::kInternal, .message = fmt::format("commit.lua: {}", what)}};
+    return CommitReply{.answer = CommitAnswer::kOutcome,
+                       .outcome = Error{.code = Code::kInternal, .message = fmt::format("commit.lua: {}", what)},
+                       .message = {}};
   };
-  if (!is_array(reply)) return internal(text(reply));
+  if (!is_array(reply)) return internal("an answer that it never gives");
   auto tag = text(at(reply, 0));
-  if (tag == "~") return {.answer = CommitAnswer::kStale, .outcome = Committed{}};
-  if (tag == "!") return {.answer = CommitAnswer::kFenced, .outcome = Committed{}};
+  if (tag == "E") return {.answer = CommitAnswer::kFailed, .outcome = Committed{}, .message = text(at(reply, 1))};
+  if (tag == "!") return {.answer = CommitAnswer::kFenced, .outcome = Committed{}, .message = {}};
   if (tag == "+" || tag == "=") {
     Committed out{.revisions = {}, .duplicate = tag == "="};
     for (size_t i = 1; i < size(reply); ++i) out.revisions.push_back(number(at(reply, i)));
-    return {.outcome = std::move(out)};
+    return {.answer = CommitAnswer::kOutcome, .outcome = std::move(out), .message = {}};
   }
   if (tag != "-") return internal("an answer that it never gives");
   auto index = number(at(reply, 3));
@@ -120,14 +127,20 @@ CommitReply parse_commit_reply(const Commit& commit, const redisReply* reply) {
   auto current = number(at(reply, 4));
   if (text(at(reply, 2)) == "g" && index >= 1 && index <= commit.guards.size()) {
     const auto& guard = commit.guards[index - 1];
-    return {.outcome = failure(why, guard.key, guard.text, current, holder)};
+    return {.answer = CommitAnswer::kOutcome,
+            .outcome = failure(why, guard.key, guard.text, current, holder),
+            .message = {}};
   }
   if (index >= 1 && index <= commit.operations.size()) {
     const auto& operation = commit.operations[index - 1];
-    return {.outcome = failure(why, operation.key, operation.text, current, holder)};
+    return {.answer = CommitAnswer::kOutcome,
+            .outcome = failure(why, operation.key, operation.text, current, holder),
+            .message = {}};
   }
   return internal("an index that the commit does not have");
 }
+
+bool is_stale(const redisReply* reply) { return is_array(reply) && text(at(reply, 0)) == "~"; }
 
 Committed parse_record(std::string_view record) {
   Committed out;

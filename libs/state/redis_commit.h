@@ -13,10 +13,11 @@ struct redisReply;
 
 namespace gantry::state {
 
-/// The arguments after the token. Views into `commit`, which must outlive it.
+/// Commits that go to Redis together. Views into the commits, which must outlive it.
 class CommitArguments {
  public:
-  CommitArguments(const Commit& commit, std::string_view attempt);
+  CommitArguments();
+  void add(const Commit& commit, std::string_view attempt);
   const std::vector<std::string_view>& with_token(std::string_view token);
 
  private:
@@ -33,13 +34,20 @@ class CommitArguments {
 std::string object_field(const Key& key);
 Key parse_field(std::string resource, std::string_view field);
 
-/// What commit.lua answered, but for the two answers that are about the connection.
-enum class CommitAnswer : uint8_t { kOutcome, kStale, kFenced };
+/// What commit.lua answered for one commit.
+enum class CommitAnswer : uint8_t {
+  kOutcome,
+  kFenced,
+  kFailed,  // `message` has the server's words
+};
 struct CommitReply {
   CommitAnswer answer = CommitAnswer::kOutcome;
   Result<Committed> outcome;
+  std::string_view message;  // into the reply
 };
 CommitReply parse_commit_reply(const Commit& commit, const redisReply* reply);
+/// The answer for all: none was looked at, because the epoch has moved.
+bool is_stale(const redisReply* reply);
 /// `+<revision> <revision>...`, the record of a command id.
 Committed parse_record(std::string_view record);
 

@@ -14,14 +14,22 @@ struct RedisStore::Impl::Flight {
   Commit commit;
   Callback<Committed> done;
   std::string attempt;  // names this sending of the command, so that it alone can be fenced
-  std::string token;    // sent with
   int rounds = 0;       // sendings that the server refused without doing anything
   Duration deadline{};  // once lost: until when it may be resolved
 };
 
 namespace {
 constexpr int kMaxRounds = 5;
+constexpr size_t kGroupCommits = 32;
+constexpr size_t kGroupBytes = 256u << 10;
+constexpr size_t kGroupsSent = 2;  // on a connection: one is carried out while another is on its way
+
+size_t weight(const Commit& commit) {
+  size_t bytes = 200;
+  for (const auto& operation : commit.operations) bytes += 200 + operation.object.size() + operation.event.size();
+  return bytes;
 }
+}  // namespace
 
 void RedisStore::Impl::commit(Commit commit, Callback<Committed> done) {
   if (auto checked = check_commit(commit); !checked) return later([done, checked] { done(checked.error()); });
@@ -57,46 +65,103 @@ void RedisStore::Impl::finish_durably(const FlightPtr& flight, RedisConnection& 
 }
 
 void RedisStore::Impl::dispatch(FlightPtr flight) {
-  auto* connection = pick();
-  if (connection != nullptr && flight->rounds < kMaxRounds) {
-    flight->token = connection->token();
-    CommitArguments arguments(flight->commit, flight->attempt);
-    if (connection->run(
-            Script::kCommit, arguments.with_token(flight->token),
-            [this, flight, connection](const redisReply* reply) { answered(flight, *connection, reply); })) {
-      return;
+  queue_.push_back(std::move(flight));
+  if (std::exchange(sending_, true)) return;
+  later([this] {  // what this turn of the loop brings goes together
+    sending_ = false;
+    send_queue();
+  });
+}
+
+/// Under load commits wait here while every connection is busy, and the groups grow with the load.
+void RedisStore::Impl::send_queue() {
+  while (!queue_.empty()) {
+    auto* connection = pick();
+    if (connection != nullptr && groups_sent_ > 0 && connection->pending() >= kGroupsSent)
+      return;  // an answer sends on
+    if (connection != nullptr && send_group(*connection)) continue;
+    for (auto& flight : std::exchange(queue_, {})) later([this, flight] { finish(flight, no_connection()); });
+  }
+}
+
+bool RedisStore::Impl::send_group(RedisConnection& connection) {
+  auto group = std::make_shared<Group>();
+  group->token = connection.token();
+  CommitArguments arguments;
+  size_t bytes = 0;
+  while (!queue_.empty() && group->flights.size() < kGroupCommits && bytes < kGroupBytes) {
+    FlightPtr flight = std::move(queue_.front());
+    queue_.pop_front();
+    if (flight->rounds >= kMaxRounds) {
+      later([this, flight] { finish(flight, no_connection()); });
+      continue;
+    }
+    arguments.add(flight->commit, flight->attempt);
+    bytes += weight(flight->commit);
+    group->flights.push_back(std::move(flight));
+  }
+  if (group->flights.empty()) return true;
+  if (connection.run(
+          Script::kCommit, arguments.with_token(group->token),
+          [this, group, connection = &connection](const redisReply* reply) { answered(group, *connection, reply); })) {
+    ++groups_sent_;
+    return true;
+  }
+  queue_.insert(queue_.begin(), group->flights.begin(), group->flights.end());
+  return false;
+}
+
+void RedisStore::Impl::answered(const GroupPtr& group, RedisConnection& connection, const redisReply* reply) {
+  std::weak_ptr<int> alive = alive_;
+  --groups_sent_;
+  if (reply != nullptr && !is_error(reply) && is_stale(reply)) {
+    stale(group, connection);
+  } else {
+    for (size_t i = 0; i < group->flights.size(); ++i) {
+      const auto& flight = group->flights[i];
+      if (reply == nullptr) {
+        lost(flight);
+      } else if (is_error(reply)) {
+        refused(flight, connection, text(reply));
+      } else {
+        answered(flight, connection, at(reply, i));
+      }
+      if (alive.expired()) return;
     }
   }
-  later([this, flight] { finish(flight, no_connection()); });
+  if (!queue_.empty()) send_queue();
+}
+
+void RedisStore::Impl::stale(const GroupPtr& group, RedisConnection& connection) {
+  for (const auto& flight : group->flights) ++flight->rounds;
+  const auto again = [this, group] {
+    for (const auto& flight : group->flights) dispatch(flight);
+  };
+  if (connection.token() != group->token) return again();  // another group has entered again already
+  if (!connection.enter(false, [again](bool) { again(); })) again();
 }
 
 void RedisStore::Impl::answered(const FlightPtr& flight, RedisConnection& connection, const redisReply* reply) {
-  if (reply == nullptr) return lost(flight);
-  if (is_error(reply)) return refused(flight, connection, reply);
   auto parsed = parse_commit_reply(flight->commit, reply);
   switch (parsed.answer) {
     case CommitAnswer::kOutcome:
       if (!parsed.outcome) return finish(flight, std::move(parsed.outcome));
       return finish_durably(flight, connection, std::move(*parsed.outcome));
-    case CommitAnswer::kStale:
-      ++flight->rounds;
-      if (connection.token() != flight->token) return dispatch(flight);  // another commit has entered again already
-      if (!connection.enter(false, [this, flight](bool) { dispatch(flight); })) dispatch(flight);
-      return;
     case CommitAnswer::kFenced:
       return finish(flight, no_connection());
+    case CommitAnswer::kFailed:
+      return refused(flight, connection, parsed.message);
   }
 }
 
-void RedisStore::Impl::refused(const FlightPtr& flight, RedisConnection& connection, const redisReply* reply) {
-  auto what = text(reply);
+void RedisStore::Impl::refused(const FlightPtr& flight, RedisConnection& connection, std::string_view what) {
   if (what.starts_with("NOSCRIPT")) {  // SCRIPT FLUSH: greeting loads them again
     ++flight->rounds;
     connection.drop("the server has forgotten the scripts");
     return dispatch(flight);
   }
   if (what.starts_with("READONLY")) drop_all("the server became a replica");
-  auto error = redis_error(reply);
+  auto error = redis_error(what);
   if (error.code == Code::kInternal) LOG(ERROR) << "commit failed reason=\"" << what << '"';
   finish(flight, std::move(error));
 }

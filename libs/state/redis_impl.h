@@ -1,6 +1,7 @@
 // Inside RedisStore: its connections, the commits in flight, the watchers. Only redis_*.cc include this.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@ namespace gantry::state {
 Error no_connection();
 /// The error of a reply that is one: nothing was done.
 Error redis_error(const redisReply* reply);
+Error redis_error(std::string_view what);
 std::string key_of(std::string_view resource, std::string_view suffix);
 
 class RedisStore::Impl {
@@ -59,9 +61,20 @@ class RedisStore::Impl {
   /// With replicas: calls back once they have everything that this connection has seen.
   void barrier(RedisConnection& connection, std::function<void(Status)> done);
 
+  /// Commits that travel as one script.
+  struct Group {
+    std::vector<FlightPtr> flights;
+    std::string token;  // sent with
+  };
+  using GroupPtr = std::shared_ptr<Group>;
+
   void dispatch(FlightPtr flight);
+  void send_queue();
+  bool send_group(RedisConnection& connection);
+  void answered(const GroupPtr& group, RedisConnection& connection, const redisReply* reply);
+  void stale(const GroupPtr& group, RedisConnection& connection);
   void answered(const FlightPtr& flight, RedisConnection& connection, const redisReply* reply);
-  void refused(const FlightPtr& flight, RedisConnection& connection, const redisReply* reply);
+  void refused(const FlightPtr& flight, RedisConnection& connection, std::string_view what);
   void finish(const FlightPtr& flight, Result<Committed> outcome);
   void finish_durably(const FlightPtr& flight, RedisConnection& connection, Committed outcome);
   void lost(const FlightPtr& flight);
@@ -80,6 +93,9 @@ class RedisStore::Impl {
   RedisShared shared_;
   uint64_t next_attempt_ = 1;
   size_t next_connection_ = 0;
+  std::deque<FlightPtr> queue_;  // commits that wait to be sent
+  bool sending_ = false;
+  size_t groups_sent_ = 0;  // without an answer
   std::vector<FlightPtr> unresolved_;
   Timer expiry_;
   RedisStats stats_;

@@ -27,8 +27,9 @@ Revision revision_of(const redisReply* value) {
 
 Error no_connection() { return {.code = Code::kUnavailable, .message = "state: no connection to Redis"}; }
 
-Error redis_error(const redisReply* reply) {
-  auto what = text(reply);
+Error redis_error(const redisReply* reply) { return redis_error(text(reply)); }
+
+Error redis_error(std::string_view what) {
   // What the server refuses before a script's first write; anything else is a fault of ours.
   for (std::string_view refused :
        {"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "OOM", "BUSY", "NOSCRIPT", "NOPERM", "NOAUTH"}) {

@@ -183,12 +183,13 @@ TEST_F(RedisStoreTest, ATornTransactionStaysAway) {
 // Those commits are still in the server's buffers, and must not happen once their clients have been told that they did
 // not.
 TEST_F(RedisStoreTest, AFencedCommitDoesNotArriveLate) {
+  constexpr int kCommits = 400;  // a group for each connection at least
   RedisOptions options{.address = server_.address()};
   options.command_timeout = milliseconds(200);
   open(options);
   server_.pause();
   int answered = 0, done = 0;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < kCommits; ++i) {
     Key key{"pods", "default", "p" + std::to_string(i)};
     store_->commit({"cmd-" + std::to_string(i), {}, {put(key, "x")}}, [&](Result<Committed> result) {
       ++answered;
@@ -197,8 +198,8 @@ TEST_F(RedisStoreTest, AFencedCommitDoesNotArriveLate) {
   }
   ASSERT_TRUE(until([&] { return !store_->ready(); }));
   server_.resume();
-  ASSERT_TRUE(until([&] { return answered == 100; }));
-  EXPECT_EQ(store_->stats().lost, 100u);
+  ASSERT_TRUE(until([&] { return answered == kCommits; }));
+  EXPECT_EQ(store_->stats().lost, static_cast<uint64_t>(kCommits));
   EXPECT_EQ(store_->stats().unknown, 0u);
   EXPECT_EQ(snapshot().objects.size(), static_cast<size_t>(done));
 }
