@@ -1,8 +1,13 @@
 #include "libs/bus/nats_worker.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <random>
@@ -17,7 +22,9 @@ using std::chrono::milliseconds;
 constexpr int kDialTimeoutMillis = 2000;
 constexpr milliseconds kMinBackoff{50}, kMaxBackoff{2000};
 constexpr size_t kIncomingLimit =
-    256u << 20;  // bytes that wait for the loop; beyond, messages of subscriptions are shed
+    256u << 20;                              // bytes that wait for the loop; beyond, messages of subscriptions are shed
+constexpr size_t kWriteBytes = 256u << 10;   // encoded before they are written
+constexpr unsigned kUnackedMillis = 20'000;  // a peer that acknowledges nothing for so long is gone
 
 void open_library() {
   static std::once_flag once;
@@ -104,19 +111,65 @@ struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
   bool online = false;  // loop's thread
 
   // What the worker's thread waits for.
-  std::mutex work_mutex;  // guards the rest
-  std::condition_variable work;
+  std::mutex work_mutex;  // guards the next eight
   std::deque<Operation> operations;
   bool stopping = false;
   bool up = false, broken = false;  // broken: libnats gave up on this connection
+  bool awake = true;                // the worker will look before it waits
+  const int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
+  ~Inbound() { close(wake_fd); }
+
+  /// Changes what the worker waits for, and wakes it if it waits.
+  template <typename F>
+  void change(F change) {
+    std::lock_guard lock(work_mutex);
+    change();
+    if (std::exchange(awake, true)) return;
+    const uint64_t one = 1;
+    (void)!write(wake_fd, &one, sizeof one);
+  }
   void set_state(bool is_up, bool is_broken) {
-    {
-      std::lock_guard lock(work_mutex);
-      up = is_up;
-      broken = is_broken;
-    }
-    work.notify_all();
+    change([&] { up = is_up, broken = is_broken; });
+  }
+  /// Waits for a change or, if `socket` is not -1, for something to read there. True if there is.
+  bool wait(int socket, int timeout_millis) {
+    pollfd fds[2] = {{wake_fd, POLLIN, 0}, {socket, POLLIN, 0}};  // poll() looks past -1
+    poll(fds, 2, timeout_millis);
+    uint64_t drained = 0;
+    if (fds[0].revents != 0) (void)!read(wake_fd, &drained, sizeof drained);
+    return socket >= 0 && fds[1].revents != 0;
+  }
+
+  // libnats' event loop is the worker's thread: what libnats tells it, from whatever thread (it reconnects on one of
+  // its own). `data` is this.
+  int socket = -1;
+  bool readable = false, writable = false;  // what libnats wants to be called for
+
+  static natsStatus attach(void** data, void* loop, natsConnection*, natsSock fd) {
+    auto* self = static_cast<Inbound*>(loop);
+    *data = self;
+    // On a thread of its own a blocking socket is what TLS wants: libnats turns in circles on a record that came in
+    // part. And who waits for a dead peer must not wait for ever.
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnackedMillis, sizeof kUnackedMillis);
+    self->change([&] { self->socket = fd, self->readable = true, self->writable = false; });
+    return NATS_OK;
+  }
+  static natsStatus want_read(void* data, bool add) {
+    auto* self = static_cast<Inbound*>(data);
+    self->change([&] { self->readable = add; });
+    return NATS_OK;
+  }
+  static natsStatus want_write(void* data, bool add) {
+    auto* self = static_cast<Inbound*>(data);
+    self->change([&] { self->writable = add; });
+    return NATS_OK;
+  }
+  static natsStatus detach(void* data) {
+    auto* self = static_cast<Inbound*>(data);
+    self->change([&] { self->socket = -1, self->readable = self->writable = false; });
+    return NATS_OK;
   }
 };
 
@@ -141,21 +194,13 @@ NatsWorker::~NatsWorker() {
     std::lock_guard lock(inbound_->mutex);
     inbound_->loop = nullptr;
   }
-  {
-    std::lock_guard lock(inbound_->work_mutex);
-    inbound_->stopping = true;
-  }
-  inbound_->work.notify_all();
+  inbound_->change([this] { inbound_->stopping = true; });
   thread_.join();
 }
 
 void NatsWorker::push(Operation operation) {
   buffered_ += operation.data.size() + operation.subject.size();
-  {
-    std::lock_guard lock(inbound_->work_mutex);
-    inbound_->operations.push_back(std::move(operation));
-  }
-  inbound_->work.notify_all();
+  inbound_->change([&] { inbound_->operations.push_back(std::move(operation)); });
 }
 
 void NatsWorker::publish(std::string subject, std::string reply, std::string message_id, std::string data) {
@@ -173,8 +218,30 @@ uint64_t NatsWorker::dropped(uint64_t sid) const {
 }
 
 void NatsWorker::run() {
-  Operation next;
-  while (dial() && wait_for_work(next)) perform(next);
+  auto& in = *inbound_;
+  while (dial()) {
+    perform_waiting();
+    int socket = -1;
+    bool write = false, more = false, idle = false;
+    {
+      std::lock_guard lock(in.work_mutex);
+      if (in.broken) continue;
+      write = in.writable;
+      if (in.readable) socket = in.socket;
+      more = !in.operations.empty() && (in.up || in.operations.front().kind != Operation::Kind::kPublish);
+      if (in.stopping && !more && !write) break;
+      idle = !more && !write;
+      if (idle) in.awake = false;
+    }
+    if (write) natsConnection_ProcessWriteEvent(connection_);
+    bool readable = in.wait(socket, idle ? -1 : 0);
+    {
+      std::lock_guard lock(in.work_mutex);
+      in.awake = true;
+      readable = readable && in.readable && in.socket == socket;  // and not a new one, on which a read would wait
+    }
+    if (readable) natsConnection_ProcessReadEvent(connection_);
+  }
   close_connection();
 }
 
@@ -224,6 +291,8 @@ bool NatsWorker::dial() {
     natsOptions_SetWriteDeadline(o, 10'000);
     natsOptions_UseGlobalMessageDelivery(o, true);
     natsOptions_SetMaxPendingMsgs(o, 1 << 20);
+    natsOptions_SetEventLoop(o, inbound_.get(), Inbound::attach, Inbound::want_read, Inbound::want_write,
+                             Inbound::detach);
     auto* shared = new std::shared_ptr<Inbound>(inbound_);  // freed when libnats says that the connection is closed
     natsOptions_SetDisconnectedCB(
         o,
@@ -281,30 +350,34 @@ bool NatsWorker::dial() {
     // Half to one and a half of the back-off, so that a fleet does not come back in step.
     auto wait = backoff / 2 + milliseconds(random() % static_cast<unsigned>(backoff.count()));
     backoff = std::min(backoff * 2, kMaxBackoff);
-    std::unique_lock lock(inbound_->work_mutex);
-    if (inbound_->work.wait_for(lock, wait, [this] { return inbound_->stopping; })) return false;
+    for (const auto until = std::chrono::steady_clock::now() + wait; std::chrono::steady_clock::now() < until;) {
+      {
+        std::lock_guard lock(inbound_->work_mutex);
+        if (inbound_->stopping) return false;
+        inbound_->awake = false;
+      }
+      const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
+      inbound_->wait(-1, static_cast<int>(std::max<int64_t>(1, left.count())));
+      std::lock_guard lock(inbound_->work_mutex);
+      inbound_->awake = true;
+    }
   }
 }
 
-/// Publishing waits for a connection. False when stopping, after what can still be sent.
-bool NatsWorker::wait_for_work(Operation& next) {
-  auto& in = *inbound_;
-  while (true) {
-    {
-      std::unique_lock lock(in.work_mutex);
-      auto ready = [&] {
-        return !in.operations.empty() && (in.up || in.operations.front().kind != Operation::Kind::kPublish);
-      };
-      in.work.wait(lock, [&] { return in.stopping || in.broken || ready(); });
-      if (in.stopping && (in.broken || !ready())) return false;
-      if (!in.broken) {
-        next = std::move(in.operations.front());
-        in.operations.pop_front();
-        return true;
-      }
+/// What was handed over; publishing waits for a connection. Stops when enough is encoded to be written.
+void NatsWorker::perform_waiting() {
+  std::deque<Operation> taken;
+  {
+    std::lock_guard lock(inbound_->work_mutex);
+    auto& operations = inbound_->operations;
+    for (size_t bytes = 0; !operations.empty() && bytes < kWriteBytes && !inbound_->broken;) {
+      if (!inbound_->up && operations.front().kind == Operation::Kind::kPublish) break;
+      bytes += operations.front().data.size();
+      taken.push_back(std::move(operations.front()));
+      operations.pop_front();
     }
-    if (!dial()) return false;
   }
+  for (auto& operation : taken) perform(operation);
 }
 
 void NatsWorker::open(uint64_t sid, Subscribed& sub) {

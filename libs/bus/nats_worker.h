@@ -1,9 +1,11 @@
 // The thread that owns a connection of libnats, so that nothing that libnats waits for (TLS, dialling, its own locks)
 // stops the loop. Internal to NatsBus.
 //
-// The loop hands over operations in order; what arrives comes back through libnats' one delivery thread, in the order
-// of the wire over all subscriptions, into a queue that the loop empties. Two more threads a process (libnats' reader
-// and timer), none a subscription.
+// The loop hands over operations in order; the thread takes all that wait, lets libnats encode them into its buffer and
+// writes the buffer once: under load many messages share a wake-up, a system call and a TLS record. It does so as
+// libnats' external event loop, which also makes it the reader. What arrives comes back through libnats' one delivery
+// thread, in the order of the wire over all subscriptions, into a queue that the loop empties. One more thread a
+// process (libnats' timer), none a subscription.
 #pragma once
 
 #include <nats/nats.h>
@@ -63,7 +65,7 @@ class NatsWorker {
   void push(Operation operation);
   void run();
   bool dial();
-  bool wait_for_work(Operation& next);
+  void perform_waiting();
   void perform(Operation& operation);
   void open(uint64_t sid, Subscribed& sub);
   void close_connection();
