@@ -44,10 +44,8 @@ Candidate rate(const NodeInfo& node, const PodInfo& pod, uint32_t owner) {
 }  // namespace
 
 size_t enough(size_t nodes) {
-  constexpr size_t kAll = 100, kMost = 300;  // beyond a few hundred, more candidates do not make better choices
-  if (nodes <= kAll) return nodes;
-  size_t percent = std::max<size_t>(5, 50 - std::min<size_t>(nodes / 125, 45));
-  return std::clamp(nodes * percent / 100, kAll, kMost);
+  constexpr size_t kMost = 100;  // beyond that, more candidates do not make better choices; the next pod sees others
+  return std::min(nodes, kMost);
 }
 
 Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor) {

@@ -147,7 +147,9 @@ Status Cluster::start_control_plane() {
       !done) {
     return done;
   }
-  if (auto done = start_service("controllers", "controllers", paths_.creds("controllers"), kControllersHealth, {});
+  // A /24 for each of 16,384 nodes.
+  if (auto done = start_service("controllers", "controllers", paths_.creds("controllers"), kControllersHealth,
+                                {"--cluster-cidr", "100.64.0.0/10", "--node-cidr-mask-size", "24"});
       !done) {
     return done;
   }

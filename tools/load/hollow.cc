@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
+#include "libs/model/object.h"
+#include "schemas/api/core_v1_generated.h"
 #include "tools/load/phases.h"
 
 namespace gantry::load {
@@ -44,18 +47,28 @@ std::unique_ptr<bus::Subscription> listen(bus::Bus& bus, Phases& phases) {
   });
 }
 
+bool is_ready(const model::Object& node) {
+  const auto* status = node.as<api::core_v1::Node>()->status();
+  if (status == nullptr || status->conditions() == nullptr) return false;
+  return std::any_of(status->conditions()->begin(), status->conditions()->end(), [](const auto* c) {
+    return model::str(c->type()) == "Ready" && model::str(c->status()) == "True";
+  });
+}
+
 int ready_nodes(client::Gateway& gateway) {
+  const auto* kind = model::Schema::get().by_resource("nodes");
   bus::Command command;
   command.verb = bus::Verb::List;
   command.resource = "nodes";
-  command.as_json = true;
-  auto list = gateway.ask(command);
-  if (!list || !list->contains("items")) return 0;
+  command.limit = 500;
   int ready = 0;
-  for (const auto& node : (*list)["items"]) {
-    for (const auto& condition : node.value("/status/conditions"_json_pointer, json::array()))
-      ready += condition.value("type", "") == "Ready" && condition.value("status", "") == "True";
-  }
+  do {
+    auto page = gateway.send(command);
+    if (!page) return 0;
+    for (const auto& item : page->items)
+      ready += model::verify(*kind->type, item.object) && is_ready(model::Object(*kind, item.object));
+    command.continue_token = page->continue_token;
+  } while (!command.continue_token.empty());
   return ready;
 }
 

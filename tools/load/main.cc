@@ -17,7 +17,9 @@ int main(int argc, char** argv) {
   load::HollowOptions hollow;
   hollow.cluster.binaries = self.parent_path();
   auto* hollow_command = app.add_subcommand("hollow", "A control plane of its own, hollow nodes and a Deployment");
-  hollow_command->add_option("--nodes", hollow.nodes, "Hollow nodes")->check(CLI::Range(1, 250))->capture_default_str();
+  hollow_command->add_option("--nodes", hollow.nodes, "Hollow nodes")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
   hollow_command->add_option("--pods", hollow.pods, "Replicas")->check(CLI::PositiveNumber)->capture_default_str();
   hollow_command->add_option("--capacity", hollow.capacity, "Of each node")->capture_default_str();
   hollow_command->add_option("--binaries", hollow.cluster.binaries, "Folder of the services' programs")

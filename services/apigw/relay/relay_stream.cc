@@ -19,6 +19,8 @@ constexpr size_t kBatch = 500;
 constexpr auto kRetry = std::chrono::milliseconds(50);
 constexpr int kCheckTicks = 5;  // seconds between looks at the store's heads
 constexpr int kTrimTicks = 30;
+constexpr auto kLively = std::chrono::seconds(5);
+constexpr int kQuietTicks = 10;
 
 uint64_t parse(std::string_view text) {
   uint64_t value = 0;
@@ -190,6 +192,13 @@ void RelayStream::publish_heads() {
   for (auto it = chains_.begin(); it != chains_.end();) {
     if (loop_.now() - it->second.seen > config_.active) {
       it = chains_.erase(it);
+      continue;
+    }
+    // A lost tail shows within a second; a chain that has been quiet for a while is told now and then, each in its own
+    // second: thousands of nodes' chains would be thousands of messages a second.
+    const bool quiet = loop_.now() - it->second.seen > kLively;
+    if (quiet && (ticks_ + static_cast<int>(std::hash<std::string>()(it->first) % kQuietTicks)) % kQuietTicks != 0) {
+      ++it;
       continue;
     }
     flatbuffers::FlatBufferBuilder b(128);
