@@ -51,7 +51,9 @@ appendfsync always
 aof-load-truncated no
 aof-use-rdb-preamble yes
 auto-aof-rewrite-percentage 100
-auto-aof-rewrite-min-size 64mb
+auto-aof-rewrite-min-size 256mb
+# Rewriting shares the processors with everything else: disk is cheaper.
+rdbcompression no
 save ""
 # Objects must never be evicted.
 maxmemory-policy noeviction
