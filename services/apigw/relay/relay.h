@@ -24,7 +24,7 @@ struct RelayConfig {
   Duration attempt = std::chrono::milliseconds(200);  // how often one that is not active tries to be
   Duration active = std::chrono::seconds(60);         // a chain without events for so long gets no heads any more
   uint64_t keep =
-      100'000;  // entries of each change log that stay for replays; older ones are trimmed once they were published
+      20'000;  // entries of each change log that stay for replays; older ones are trimmed once they were published
   std::string stream = "GANTRY_EVENTS";  // JetStream's passive capture; empty: none is made
 };
 
