@@ -1,5 +1,7 @@
 #include "libs/http/testing/fake_responder.h"
 
+#include "libs/http/websocket.h"
+
 namespace gantry::http::testing {
 
 void FakeResponder::send(int status_code, Headers response_headers, std::string response_body) {
@@ -20,6 +22,21 @@ void FakeResponder::start(int status_code, Headers response_headers, Length resp
 
 void FakeResponder::write(std::string_view bytes) {
   if (!closed()) body += bytes;
+}
+
+std::shared_ptr<WebSocket> FakeResponder::upgrade_websocket(std::string_view subprotocol) {
+  protocol = subprotocol;
+  return make_websocket(hijack({}), 4 << 20);
+}
+
+std::shared_ptr<Stream> FakeResponder::hijack(Headers response_headers) {
+  if (loop == nullptr || closed() || status != 0) return nullptr;
+  status = 101;
+  headers = std::move(response_headers);
+  ended = true;
+  auto [mine, theirs] = FakeStream::pair(*loop);
+  peer = theirs;
+  return mine;
 }
 
 void FakeResponder::drain() {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "libs/http/responder.h"
+#include "libs/http/testing/fake_stream.h"
 
 namespace gantry::http::testing {
 
-/// Set `pending` to simulate a slow client; drain() and disconnect() do what the loop would.
+/// Set `pending` to simulate a slow client; drain() and disconnect() do what the loop would. With `loop` set upgrades
+/// succeed: the client's end of the connection is `peer`.
 class FakeResponder final : public Responder {
  public:
   void send(int status, Headers headers, std::string body) override;
@@ -17,13 +19,17 @@ class FakeResponder final : public Responder {
   void on_drained(std::function<void()> callback) override { drained = std::move(callback); }
   void on_close(std::function<void()> callback) override { close = std::move(callback); }
   bool closed() const override { return gone || ended; }
-  std::shared_ptr<WebSocket> upgrade_websocket(std::string_view) override { return nullptr; }
-  std::shared_ptr<Stream> hijack(Headers) override { return nullptr; }
+  std::shared_ptr<WebSocket> upgrade_websocket(std::string_view subprotocol) override;
+  std::shared_ptr<Stream> hijack(Headers headers) override;
 
   /// The client takes everything that is pending.
   void drain();
   /// The client goes away.
   void disconnect();
+
+  Loop* loop = nullptr;
+  std::shared_ptr<FakeStream> peer;
+  std::string protocol;  // of the WebSocket
 
   int status = 0;  // 0: not answered yet
   Headers headers;
