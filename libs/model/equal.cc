@@ -2,6 +2,7 @@
 
 #include "libs/model/assembler.h"
 #include "libs/model/draft.h"
+#include "libs/model/equal_field.h"
 
 namespace gantry::model {
 
@@ -36,30 +37,26 @@ bool equal_lists(const Field& f, const flatbuffers::Table* a, const flatbuffers:
 
 }  // namespace
 
+bool equal_field(const Field& f, const flatbuffers::Table* a, const flatbuffers::Table* b) {
+  if (f.list) return equal_lists(f, a, b);
+  switch (f.scalar) {
+    case Scalar::kString:
+      return str(string_of(a, f)) == str(string_of(b, f));
+    case Scalar::kBytes:
+      return bytes_of(a, f) == bytes_of(b, f);
+    case Scalar::kTable:
+      return equal(*f.type, table_of(a, f), table_of(b, f));
+    default:
+      return scalar_of(a, f) == scalar_of(b, f);
+  }
+}
+
 bool equal(const Type& type, const flatbuffers::Table* a, const flatbuffers::Table* b) {
   if (a == b) return true;
   if (a == nullptr || b == nullptr) return false;
   for (const Field& f : type.fields) {
-    bool there = has_value(a, f);
-    if (there != has_value(b, f)) return false;
-    if (!there) continue;
-    if (f.list) {
-      if (!equal_lists(f, a, b)) return false;
-      continue;
-    }
-    switch (f.scalar) {
-      case Scalar::kString:
-        if (str(string_of(a, f)) != str(string_of(b, f))) return false;
-        break;
-      case Scalar::kBytes:
-        if (bytes_of(a, f) != bytes_of(b, f)) return false;
-        break;
-      case Scalar::kTable:
-        if (!equal(*f.type, table_of(a, f), table_of(b, f))) return false;
-        break;
-      default:
-        if (scalar_of(a, f) != scalar_of(b, f)) return false;
-    }
+    const bool there = has_value(a, f);
+    if (there != has_value(b, f) || (there && !equal_field(f, a, b))) return false;
   }
   return true;
 }

@@ -16,6 +16,36 @@ constexpr size_t kCopyBudget = 200'000;
 
 Error too_deep() { return {Code::kBadRequest, "the patch is nested too deeply"}; }
 
+std::string text_of(const json& operation, const char* key) {
+  const auto it = operation.is_object() ? operation.find(key) : operation.end();
+  return operation.is_object() && it != operation.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+// What the API says to test for: that nothing is there.
+bool tests_absence(const json& target, const json& operation) {
+  if (text_of(operation, "op") != "test") return false;
+  const auto value = operation.find("value"), path = operation.find("path");
+  return value != operation.end() && value->is_null() && path != operation.end() && path->is_string() &&
+         !target.contains(json::json_pointer(path->get_ref<const std::string&>()));
+}
+
+// Why a well-formed operation cannot be done, in the API server's words.
+std::string misfit(const json& operation, const json::exception& why) {
+  constexpr int kTestFailed = 501;
+  const std::string op = text_of(operation, "op"), path = text_of(operation, "path");
+  if (why.id == kTestFailed) return fmt::format("testing value {} failed: test failed", path);
+  if (op == "test") return fmt::format("error in test for path: '{}': missing value", path);
+  if (op == "add") return fmt::format("add operation does not apply: doc is missing path: \"{}\": missing value", path);
+  if (op == "remove" || op == "replace") {
+    return fmt::format("{} operation does not apply: doc is missing key: {}: missing value", op, path);
+  }
+  if (op == "move" || op == "copy") {
+    return fmt::format("{} operation does not apply: doc is missing from path: {}: missing value", op,
+                       text_of(operation, "from"));
+  }
+  return why.what();
+}
+
 }  // namespace
 
 bool shallow(const json& tree, size_t depth, size_t& budget) {
@@ -55,12 +85,13 @@ Result<json> json_patch(json target, const json& patch) {
             return Error{Code::kTooLarge, "the patch copies too much"};
           }
         }
+        if (tests_absence(target, operation)) continue;
       }
       target.patch_inplace(json::array({operation}));
     } catch (const json::parse_error& e) {
-      return Error{Code::kBadRequest, fmt::format("operation {} of the JSON patch: {}", i, e.what())};
+      return Error{Code::kBadRequest, fmt::format("error decoding patch: operation {}: {}", i, e.what())};
     } catch (const json::exception& e) {
-      return Error{Code::kInvalid, fmt::format("operation {} of the JSON patch: {}", i, e.what())};
+      return Error{Code::kInvalid, misfit(operation, e)};
     }
   }
   budget = SIZE_MAX;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 
+#include <charconv>
+
 #include "libs/base/ids.h"
 #include "services/apigw/core/admission.h"
 #include "services/apigw/core/bootstrap.h"
@@ -11,6 +13,7 @@
 #include "services/apigw/core/event_expiry.h"
 #include "services/apigw/core/gateway_addresses.h"
 #include "services/apigw/core/leases.h"
+#include "services/apigw/core/options.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
 
@@ -74,6 +77,18 @@ std::string flow_of(const Identity& identity) { return identity.node.empty() ? i
 Admission::Rank rank_of(const bus::Command& command) {
   if (command.resource == "leases" || command.resource == "nodes") return Admission::Rank::kVital;
   return command.resource == "events" ? Admission::Rank::kEvent : Admission::Rank::kNormal;
+}
+
+void take_delete_options(const api::meta_v1::DeleteOptions* options, bus::Command& command) {
+  if (options == nullptr) return;
+  if (options->grace_period_seconds()) command.grace_period_seconds = *options->grace_period_seconds();
+  if (options->propagation_policy() != nullptr) command.propagation = model::str(options->propagation_policy());
+  if (options->dry_run() != nullptr && options->dry_run()->size() > 0) command.dry_run = true;
+  if (const auto* preconditions = options->preconditions()) {
+    command.uid = model::str(preconditions->uid());
+    const auto revision = model::str(preconditions->resource_version());
+    std::from_chars(revision.data(), revision.data() + revision.size(), command.revision);
+  }
 }
 
 Error no_such_resource() { return {Code::kNotFound, "the server could not find the requested resource"}; }
@@ -176,6 +191,7 @@ class ApiImpl final : public Api {
     if (!sub.empty() && !request->kind->has_subresource(sub) && !(sub == "hold" && command.resource == "leases")) {
       return request->done(no_such_resource());
     }
+    if (auto options = check_options(*request); !options.ok()) return request->done(options.error());
     switch (command.verb) {
       case Verb::Get:
         return read(request, [request](const Mirror& mirror) { return get(mirror, request->command); });
@@ -272,18 +288,18 @@ class ApiImpl final : public Api {
       const auto& kind = *model::Schema::get().by_kind("policy", "v1", "Eviction");
       const auto body = decode_body(kind, command, config_.max_object_bytes, &request->warnings);
       if (!body.ok()) return request->done(body.error());
-      const auto* options = body->as<api::policy_v1::Eviction>()->delete_options();
-      if (options != nullptr && options->grace_period_seconds())
-        command.grace_period_seconds = *options->grace_period_seconds();
-      if (options != nullptr && options->preconditions() != nullptr)
-        command.uid = model::str(options->preconditions()->uid());
+      if (!body->name().empty() && body->name() != command.name)
+        return request->done(bad_request("name in URL does not match name in Eviction object"));
+      take_delete_options(body->as<api::policy_v1::Eviction>()->delete_options(), command);
     }
+    if (Mirror* budgets = world_.find("poddisruptionbudgets")) request->beside.push_back(budgets);
     auto done = std::move(request->done);
     request->done = [done = std::move(done)](Result<Answer> answer) {
       if (answer.ok()) answer->outcome = Answer::Outcome::kNothing;
       done(std::move(answer));
     };
-    remove(request);
+    writer_.modify(request,
+                   [this](Request& r, const model::Object& before) { return plan_evict(context_, r, before); });
   }
 
   void remove(const RequestPtr& request) {

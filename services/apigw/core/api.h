@@ -5,16 +5,22 @@
 // Verbs and what they read from the command:
 //   Get               resource, ns, name; subresource "" | status | scale. revision: not older than that.
 //   List              resource, ns ("" = all), label_selector, field_selector, limit, continue_token, revision as in
-//   Get. Create            resource, ns, object|json. subresource "" | binding (pods; body: a Binding) | eviction
-//   (pods; body: an Eviction). Update            resource, ns, name, object|json, subresource "" | status | scale
-//   (body: a Scale) | finalize (namespaces). metadata.resourceVersion in
-//                     the body or command.revision: must be the current one.
+//                     Get.
+//   Create            resource, ns, object|json. subresource "" | binding (pods; body: a Binding) | eviction (pods;
+//                     body: an Eviction).
+//   Update            resource, ns, name, object|json, subresource "" | status | scale (body: a Scale) | finalize
+//                     (namespaces) | ephemeralcontainers | resize (pods) | approval (certificatesigningrequests).
+//                     metadata.resourceVersion in the body or command.revision: must be the current one.
 //   Patch             as Update with the patch in json and patch_type; sequence (epoch, number): a node's ordered
-//   report. Delete            resource, ns, name, uid, revision, grace_period_seconds, propagation, absent_owner_uid.
+//                     report. Apply: json is the configuration; field_manager, force. Makes what is not there.
+//   Delete            resource, ns, name, uid, revision, grace_period_seconds, propagation, absent_owner_uid.
 //   DeleteCollection  as List and Delete.
-//   Bind              pods, ns, name, uid, node.    Evict: pods, ns, name (a delete with the default grace).
+//   Bind              pods, ns, name, uid, node.
+//   Evict             pods, ns, name: a delete within the pod's disruption budget.
 //   Snapshot, Replay  resource and one of node ("_" = none), ns, or neither; revision: events after it.
 //   Whoami
+// All writes: dry_run (everything but the commit), field_validation, field_manager (who is tracked in managedFields;
+// empty: a service, see managers.h).
 #pragma once
 
 #include <functional>

@@ -108,5 +108,60 @@ TEST_F(CoreOnRedis, WhatWasAcknowledgedSurvivesACrashAndNothingIsDoubled) {
   EXPECT_GT(acknowledged.size(), 20);
 }
 
+// 500 creates through two gateways with a crash of Redis in the middle: every name, address and port is given once.
+TEST_F(CoreOnRedis, RacingCreatesThroughTwoGatewaysShareNothing) {
+  state::RedisStore other_store{loop, {.address = redis.address()}};
+  const auto other = make_api(loop, other_store, {.advertise_address = "192.0.2.2:6443"});
+  ASSERT_TRUE(run_until([&] { return other->ready(); }));
+  std::set<std::string> acknowledged;
+  size_t answered = 0;
+  const size_t n = 500;
+  for (size_t i = 0; i < n; ++i) {
+    // Each name twice, once through each gateway; some ports are wished for twice, too.
+    Json service = TestGateway::service(fmt::format("s{}", i / 2), "NodePort");
+    if (i % 10 < 2) service["spec"]["ports"][0]["nodePort"] = 30000 + static_cast<int>(i / 20);
+    (i % 2 == 0 ? *api : *other)
+        .handle(admin,
+                {.id = fmt::format("r{}", i),
+                 .verb = bus::Verb::Create,
+                 .resource = "services",
+                 .ns = "default",
+                 .json = service.dump()},
+                [&](Result<Answer> answer) {
+                  ++answered;
+                  if (answer.ok()) acknowledged.insert(std::string(answer->object.uid()));
+                });
+    if (i % 25 == 0) loop.run_once(false);
+    if (i == n / 2) {
+      run_until([&] { return answered > 20; });
+      redis.kill();
+    }
+  }
+  run_until([&] { return answered > n / 2; }, seconds(2));
+  redis.start();
+  ASSERT_TRUE(run_until([&] { return answered == n; }));
+  Result<Answer> list = Error{};
+  ASSERT_TRUE(run_until([&] {
+    list = call({.verb = bus::Verb::List, .resource = "services", .ns = "default"});
+    return list.ok();
+  }));
+  std::set<std::string> names, uids, ips;
+  std::set<int> ports;
+  for (const auto& item : list->items) {
+    const Json service = model::to_tree(item);
+    EXPECT_TRUE(names.insert(service["metadata"]["name"]).second);
+    EXPECT_TRUE(ips.insert(service["spec"]["clusterIP"]).second) << service["spec"]["clusterIP"];
+    uids.insert(service["metadata"]["uid"]);
+    for (const auto& port : service["spec"]["ports"]) {
+      if (port.contains("nodePort")) {
+        EXPECT_TRUE(ports.insert(port["nodePort"].get<int>()).second) << port;
+      }
+    }
+  }
+  for (const auto& uid : acknowledged) EXPECT_TRUE(uids.contains(uid));
+  EXPECT_LE(names.size(), n / 2 + 1);  // with the kubernetes Service
+  EXPECT_GT(acknowledged.size(), 20u);
+}
+
 }  // namespace
 }  // namespace gantry::apigw::testing

@@ -3,6 +3,7 @@
 
 #include "schemas/api/core_v1_generated.h"
 #include "services/apigw/core/decode.h"
+#include "services/apigw/core/managers.h"
 #include "services/apigw/core/metadata.h"
 #include "services/apigw/core/planners.h"
 #include "services/apigw/rules/rules.h"
@@ -11,7 +12,7 @@ namespace gantry::apigw {
 namespace {
 
 // Guaranteed: every container has limits of cpu and memory, and asks for just that. BestEffort: none says anything.
-const char* qos_class(const api::core_v1::PodSpec* spec) {
+const char* qos_of(const api::core_v1::PodSpec* spec) {
   bool any = false, all = true;
   const auto look = [&](const auto* containers) {
     for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
@@ -32,11 +33,18 @@ const char* qos_class(const api::core_v1::PodSpec* spec) {
 }
 
 // The status that a new object starts with.
-void first_status(model::Draft& draft, const model::Object& given) {
+void first_status(model::Draft& draft, const model::Object& given, const Identity& identity) {
   const std::string& resource = given.kind().resource;
+  if (resource == "persistentvolumes" || resource == "persistentvolumeclaims") draft.set("status.phase", "Pending");
+  if (resource == "certificatesigningrequests") {
+    // Who asks is not for the request to say.
+    draft.set("spec.username", identity.user);
+    for (const char* field : {"spec.uid", "spec.groups", "spec.extra"}) draft.clear(field);
+    for (const auto& group : identity.groups) draft.set("spec.groups[+]", group);
+  }
   if (resource == "pods") {
     draft.set("status.phase", "Pending");
-    draft.set("status.qosClass", qos_class(given.as<api::core_v1::Pod>()->spec()));
+    draft.set("status.qosClass", qos_class(given));
   }
   if (resource == "namespaces") {
     draft.set("status.phase", "Active");
@@ -68,16 +76,53 @@ void tolerate_lost_nodes(model::Draft& draft, const model::Object& given) {
   }
 }
 
+// What is to be created: the body, a configuration that is applied, or an update of what is not there.
+Result<model::Object> new_body(const Context& context, Request& request, model::ManagedFields& owners) {
+  if (!is_apply(request))
+    return decode_body(*request.kind, request.command, context.config.max_object_bytes, &request.warnings);
+  auto applied = apply_configuration(context, request, {});
+  if (!applied.ok()) return std::move(applied.error());
+  if (const auto uid = applied->object.uid(); !uid.empty()) {
+    return conflict(
+        *request.kind, request.command.name,
+        fmt::format("uid mismatch: the provided object specified uid {}, and no existing object was found", uid));
+  }
+  owners = std::move(applied->owners);
+  return std::move(applied->object);
+}
+
 }  // namespace
+
+const char* qos_class(const model::Object& pod) { return qos_of(pod.as<api::core_v1::Pod>()->spec()); }
+
+bool is_apply(const Request& request) {
+  return request.command.verb == bus::Verb::Patch && request.command.patch_type == bus::PatchType::Apply;
+}
+
+bool may_create(const Request& request) {
+  if (!request.command.subresource.empty()) return false;
+  if (is_apply(request)) return true;
+  if (request.command.verb != bus::Verb::Update) return false;
+  static constexpr std::string_view kKinds[] = {"services",     "endpoints",    "limitranges",
+                                                "events",       "leases",       "roles",
+                                                "rolebindings", "clusterroles", "clusterrolebindings"};
+  return std::find(std::begin(kKinds), std::end(kKinds), request.kind->resource) != std::end(kKinds);
+}
 
 Result<Plan> plan_create(const Context& context, Request& request) {
   request.warnings.clear();
-  auto given = decode_body(*request.kind, request.command, context.config.max_object_bytes, &request.warnings);
+  model::ManagedFields owners;
+  auto given = new_body(context, request, owners);
   if (!given.ok()) return std::move(given.error());
   model::Draft draft(*given);
   if (auto prepared = prepare_create(request, *given, draft); !prepared.ok()) return prepared.error();
   set_defaults(draft, *given);
-  first_status(draft, *given);
+  if (is_apply(request)) {
+    model::write_managed_fields(draft, std::move(owners));
+  } else if (!request.command.field_manager.empty()) {
+    note_creation(request, *given, draft.build(), draft);
+  }
+  first_status(draft, *given, request.identity);
   if (request.kind->resource == "pods") tolerate_lost_nodes(draft, *given);
   Plan plan;
   plan.kind = Plan::Kind::kPut;

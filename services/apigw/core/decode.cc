@@ -18,7 +18,14 @@ model::DecodeOptions options_for(const bus::Command& command, std::vector<std::s
   return options;
 }
 
-Error too_large(size_t limit) { return {Code::kTooLarge, fmt::format("Request entity too large: limit is {}", limit)}; }
+constexpr size_t kMaxPatchBytes = 3 * 1024 * 1024;
+
+// A patch that is well formed and does not fit, as the API server says it.
+Error rejected(const std::string& why) {
+  Error error{Code::kInvalid, "the server rejected our request due to an error in our request"};
+  error.causes.push_back({"UnexpectedServerResponse", why, ""});
+  return error;
+}
 
 Result<model::Object> checked(const model::Kind& kind, Result<model::Bytes> bytes, size_t max_bytes) {
   if (!bytes.ok()) return std::move(bytes.error());
@@ -27,6 +34,8 @@ Result<model::Object> checked(const model::Kind& kind, Result<model::Bytes> byte
 }
 
 }  // namespace
+
+Error too_large(size_t limit) { return {Code::kTooLarge, fmt::format("Request entity too large: limit is {}", limit)}; }
 
 Result<model::Object> decode_body(const model::Kind& kind, const bus::Command& command, size_t max_bytes,
                                   std::vector<std::string>* warnings) {
@@ -41,25 +50,34 @@ Result<model::Object> decode_body(const model::Kind& kind, const bus::Command& c
 
 Result<model::Object> apply_patch(const model::Object& target, const bus::Command& command, size_t max_bytes,
                                   std::vector<std::string>* warnings) {
+  if (command.json.size() > kMaxPatchBytes) return too_large(kMaxPatchBytes);
   const nlohmann::json patch = nlohmann::json::parse(command.json, nullptr, false);
   if (patch.is_discarded()) return bad_request("error decoding patch: invalid JSON");
   const model::Kind& kind = target.kind();
-  Result<nlohmann::json> patched = [&]() -> Result<nlohmann::json> {
-    switch (command.patch_type) {
-      case bus::PatchType::Merge:
-        return model::merge_patch(model::to_tree(target), patch);
-      case bus::PatchType::Json:
-        return model::json_patch(model::to_tree(target), patch);
-      case bus::PatchType::Strategic:
-        return model::strategic_merge_patch(model::to_tree(target), patch, *kind.type);
-      case bus::PatchType::Apply:
-        break;
+  const bool strategic = command.patch_type == bus::PatchType::Strategic;
+  Result<nlohmann::json> patched = command.patch_type == bus::PatchType::Json
+                                       ? model::json_patch(model::to_tree(target), patch)
+                                   : strategic ? model::strategic_merge_patch(model::to_tree(target), patch, *kind.type)
+                                               : model::merge_patch(model::to_tree(target), patch);
+  if (!patched.ok()) {
+    if (patched.code() == Code::kInvalid && !strategic) return rejected(patched.error().message);
+    return std::move(patched.error());
+  }
+  // A patch may leave out what says which kind it is, but not change it.
+  for (const auto& [key, expected] : {std::pair{"apiVersion", kind.api_version()}, std::pair{"kind", kind.kind}}) {
+    const auto it = patched->find(key);
+    if (it != patched->end() && *it != expected) {
+      return bad_request(fmt::format("a patch may not change {} from {}", key, expected));
     }
-    return Error{Code::kUnsupportedMediaType,
-                 "server-side apply is not supported yet: use kubectl apply without --server-side"};
-  }();
-  if (!patched.ok()) return std::move(patched.error());
-  return checked(kind, model::from_tree(kind, *patched, options_for(command, warnings)), max_bytes);
+  }
+  auto decoded = checked(kind, model::from_tree(kind, *patched, options_for(command, warnings)), max_bytes);
+  if (!decoded.ok() && decoded.code() == Code::kBadRequest) {
+    Problems problems;
+    problems.invalid("patch", patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+                     decoded.error().message);
+    return problems.error(kind, target.name());
+  }
+  return decoded;
 }
 
 }  // namespace gantry::apigw

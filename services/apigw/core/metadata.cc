@@ -109,10 +109,10 @@ Status check_same(const Request& request, const model::Object& given, const mode
 void keep_metadata(model::Draft& draft, const model::Object& before) {
   const auto* meta = reinterpret_cast<const flatbuffers::Table*>(before.meta());
   for (const char* field : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
-                            "deletionGracePeriodSeconds", "generation"}) {
+                            "deletionGracePeriodSeconds", "generation", "managedFields"}) {
     draft.copy_field("metadata", field, meta);
   }
-  clear_all(draft, {"metadata.resourceVersion", "metadata.selfLink", "metadata.managedFields"});
+  clear_all(draft, {"metadata.resourceVersion", "metadata.selfLink"});
 }
 
 void check_finalizers(const model::Object& after, const model::Object& before, Problems& problems) {

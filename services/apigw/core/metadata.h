@@ -13,7 +13,8 @@ Status prepare_create(const Request& request, const model::Object& given, model:
 /// Checks name, namespace, uid and resourceVersion (kBadRequest, kConflict) of a body that is to replace `before`.
 Status check_same(const Request& request, const model::Object& given, const model::Object& before);
 
-/// Metadata that stays as it was: uid, creationTimestamp, deletion fields, generation.
+/// Metadata that stays as it was: uid, creationTimestamp, deletion fields, generation,
+/// managedFields.
 void keep_metadata(model::Draft& draft, const model::Object& before);
 
 /// `pods "x" is forbidden ...` when `finalizers` grew although `before` is being deleted.

@@ -27,6 +27,9 @@ struct Request {
   int attempts = 0;
   int64_t now = 0;  // unix seconds
   std::vector<std::string> warnings;
+  std::vector<Mirror*> beside;  // other kinds that the plan looks at: as fresh as `mirror`
+  /// An apply or update that may create: what it is when the object has come in between.
+  std::function<Result<struct Plan>(Request&, const model::Object&)> update;
 };
 using RequestPtr = std::shared_ptr<Request>;
 

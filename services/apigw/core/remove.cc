@@ -29,15 +29,6 @@ Status check_preconditions(const Request& request, const Object& before) {
     error.current_revision = before.revision();
     return error;
   }
-  Problems problems;
-  if (!command.propagation.empty() && command.propagation != "Background" && command.propagation != "Foreground" &&
-      command.propagation != "Orphan") {
-    problems.unsupported("propagationPolicy", command.propagation, {"Background", "Foreground", "Orphan"});
-  }
-  if (command.grace_period_seconds.value_or(0) < 0) {
-    problems.invalid("gracePeriodSeconds", *command.grace_period_seconds, "must be greater than or equal to 0");
-  }
-  if (!problems.empty()) return problems.error(before.kind(), before.name());
   return Done{};
 }
 
@@ -48,7 +39,8 @@ int64_t grace_of(const Request& request, const Object& object) {
   const std::string_view phase = pod->status() == nullptr ? std::string_view() : str(pod->status()->phase());
   if (pod->spec() == nullptr || str(pod->spec()->node_name()).empty() || phase == "Succeeded" || phase == "Failed")
     return 0;
-  if (request.command.grace_period_seconds) return std::min(*request.command.grace_period_seconds, kMaxGrace);
+  // Below zero means: as soon as it can be.
+  if (const auto& wish = request.command.grace_period_seconds) return *wish < 0 ? 1 : std::min(*wish, kMaxGrace);
   return std::min(pod->spec()->termination_grace_period_seconds().value_or(kDefaultGrace), kMaxGrace);
 }
 

@@ -1,28 +1,33 @@
 #include "services/apigw/core/scale.h"
 
+#include <charconv>
+
 #include "libs/model/draft.h"
 #include "libs/model/selector.h"
-#include "schemas/api/apps_v1_generated.h"
+#include "libs/model/walk.h"
 #include "services/apigw/rules/words.h"
 
 namespace gantry::apigw {
 namespace {
 
-template <typename T>
-model::Object scale_from(const model::Object& object) {
-  const T* source = object.as<T>();
-  model::Draft draft(scale_kind());
-  for (const char* field : {"name", "namespace", "uid", "creationTimestamp"}) {
-    draft.copy_field("metadata", field, reinterpret_cast<const flatbuffers::Table*>(object.meta()));
+int32_t number_at(const model::Object& object, std::string_view path, int32_t fallback) {
+  const std::string text = model::text_at(object, path);
+  int32_t value = fallback;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+// As status.selector has it: a label selector, or the plain map of a ReplicationController.
+std::string selector_of(const model::Object& object) {
+  const auto found = model::find(object, "spec.selector");
+  if (!found.known() || !found.present()) return {};
+  const flatbuffers::uoffset_t slot = found.field->slot;
+  if (found.field->map) {
+    const auto* labels = found.parent->GetPointer<const model::Labels*>(static_cast<flatbuffers::voffset_t>(slot));
+    return model::LabelSelector::from_map(labels).to_string();
   }
-  draft.set("spec.replicas", source->spec() == nullptr ? 1 : source->spec()->replicas().value_or(1));
-  draft.set("status.replicas", source->status() == nullptr ? 0 : source->status()->replicas().value_or(0));
-  if (source->spec() != nullptr) {
-    if (const auto selector = model::LabelSelector::from(source->spec()->selector()); selector.ok()) {
-      draft.set("status.selector", selector->to_string());
-    }
-  }
-  return draft.build(object.revision());
+  const auto selector = model::LabelSelector::from(reinterpret_cast<const api::meta_v1::LabelSelector*>(found.table()));
+  return selector.ok() ? selector->to_string() : std::string();
 }
 
 }  // namespace
@@ -32,10 +37,18 @@ const model::Kind& scale_kind() {
   return kind;
 }
 
+int32_t scaled_to(const model::Object& object) { return number_at(object, "spec.replicas", 1); }
+
 Result<model::Object> scale_of(const model::Object& object) {
-  if (object.kind().resource == "deployments") return scale_from<api::apps_v1::Deployment>(object);
-  if (object.kind().resource == "replicasets") return scale_from<api::apps_v1::ReplicaSet>(object);
-  return not_found(object.kind(), object.name());
+  if (!object.kind().has_subresource("scale")) return not_found(object.kind(), object.name());
+  model::Draft draft(scale_kind());
+  for (const char* field : {"name", "namespace", "uid", "creationTimestamp"}) {
+    draft.copy_field("metadata", field, reinterpret_cast<const flatbuffers::Table*>(object.meta()));
+  }
+  draft.set("spec.replicas", scaled_to(object));
+  draft.set("status.replicas", number_at(object, "status.replicas", 0));
+  if (const std::string selector = selector_of(object); !selector.empty()) draft.set("status.selector", selector);
+  return draft.build(object.revision());
 }
 
 void present_scale(Answer& answer) {

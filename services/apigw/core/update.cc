@@ -1,29 +1,15 @@
 #include <fmt/format.h>
 
-#include "libs/model/json.h"
-#include "libs/model/selector.h"
-#include "schemas/api/apps_v1_generated.h"
-#include "schemas/api/autoscaling_v1_generated.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/metadata.h"
-#include "services/apigw/core/planners.h"
-#include "services/apigw/core/scale.h"
+#include "services/apigw/core/replace.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
 namespace {
 
 using model::Object;
-using model::str;
-
-// The body that is to replace `target`: sent whole, or `target` with a patch applied.
-Result<Object> replacement(const Context& context, Request& request, const Object& target) {
-  request.warnings.clear();
-  const size_t max = context.config.max_object_bytes;
-  if (request.command.verb == bus::Verb::Patch) return apply_patch(target, request.command, max, &request.warnings);
-  return decode_body(target.kind(), request.command, max, &request.warnings);
-}
 
 // Nothing keeps a deleted object any more: no finalizer, no running containers.
 bool goes_now(const Object& object) {
@@ -34,6 +20,95 @@ bool goes_now(const Object& object) {
   if (object.kind().resource != "namespaces") return true;
   const auto* spec = object.as<api::core_v1::Namespace>()->spec();
   return spec == nullptr || spec->finalizers() == nullptr || spec->finalizers()->size() == 0;
+}
+
+// Kinds whose update must say what it is based on.
+bool needs_revision(const model::Kind& kind) {
+  static constexpr std::string_view kKinds[] = {"poddisruptionbudgets",
+                                                "runtimeclasses",
+                                                "csinodes",
+                                                "volumeattachments",
+                                                "customresourcedefinitions",
+                                                "apiservices",
+                                                "mutatingwebhookconfigurations",
+                                                "validatingwebhookconfigurations",
+                                                "flowschemas",
+                                                "prioritylevelconfigurations"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource) != std::end(kKinds);
+}
+
+Result<Plan> update_object(const Context& context, Request& request, const Object& before) {
+  auto replaced = replacement(context, request, before, before);
+  if (!replaced.ok()) return std::move(replaced.error());
+  const Object& given = replaced->given;
+  Problems problems;
+  if (request.command.verb == bus::Verb::Update && request.command.revision == 0 &&
+      !request.command.field_manager.empty() && needs_revision(before.kind()) &&
+      (given.meta() == nullptr || model::str(given.meta()->resource_version()).empty())) {
+    problems.invalid_json("metadata.resourceVersion", "0", "must be specified for an update");
+    return problems.error(before.kind(), before.name());
+  }
+  model::Draft draft(given);
+  keep_metadata(draft, before);
+  if (has_status(before.kind())) draft.copy_field("", "status", before.root());
+  if (before.kind().resource == "namespaces") draft.copy_field("", "spec", before.root());  // only through finalize
+  set_defaults(draft, given);
+  Object after = with_owners(request, before, &given, std::move(replaced->owners), draft.build());
+  std::vector<state::Operation> claims;
+  if (before.kind().resource == "services") {
+    model::Draft allocated(after);
+    claims = context.allocator.allocate(allocated, after, before, problems);
+    after = allocated.build();
+  }
+  validate(after, problems);
+  validate_update(after, before, "", problems);
+  check_finalizers(after, before, problems);
+  if (!problems.empty()) return problems.error(before.kind(), before.name());
+  Plan plan = settle(context, before, with_generation(before, std::move(after)));
+  plan.operations.insert(plan.operations.end(), claims.begin(), claims.end());
+  return plan;
+}
+
+}  // namespace
+
+Result<Replacement> replacement(const Context& context, Request& request, const Object& target, const Object& before) {
+  request.warnings.clear();
+  const size_t max = context.config.max_object_bytes;
+  Replacement out;
+  if (is_apply(request)) {
+    auto applied = apply_configuration(context, request, before);
+    if (!applied.ok()) return std::move(applied.error());
+    out = {std::move(applied->object), std::move(applied->owners)};
+  } else {
+    auto given = request.command.verb == bus::Verb::Patch
+                     ? apply_patch(target, request.command, max, &request.warnings)
+                     : decode_body(target.kind(), request.command, max, &request.warnings);
+    if (!given.ok()) return std::move(given.error());
+    out.given = std::move(*given);
+  }
+  if (auto same = check_same(request, out.given, before); !same.ok()) return same.error();
+  return out;
+}
+
+Object with_owners(const Request& request, const Object& before, const Object* said,
+                   std::optional<model::ManagedFields> owners, Object after) {
+  // Services send objects as they know them: what those say about owners may be old.
+  if (request.command.field_manager.empty()) said = nullptr;
+  // An apply that changes nothing makes no revision, whatever it did on the way (a Secret's stringData).
+  if (owners && !model::equal(*before.kind().type, before.root(), after.root()))
+    model::touch(*owners, writer_of(request, before.kind()));
+  if (!owners) owners = note_change(request, before, said, after);
+  if (!owners) return after;
+  model::Draft draft(after);
+  model::write_managed_fields(draft, std::move(*owners));
+  return draft.build();
+}
+
+Object with_generation(const Object& before, Object after) {
+  if (!has_generation(before.kind()) || same_part(after, before, "spec")) return after;
+  model::Draft counted(after);
+  counted.set("metadata.generation", before.meta()->generation().value_or(0) + 1);
+  return counted.build();
 }
 
 Plan settle(const Context& context, const Object& before, Object after) {
@@ -50,118 +125,16 @@ Plan settle(const Context& context, const Object& before, Object after) {
   return plan;
 }
 
-Result<Plan> update_object(const Context& context, Request& request, const Object& before) {
-  auto given = replacement(context, request, before);
-  if (!given.ok()) return std::move(given.error());
-  if (auto same = check_same(request, *given, before); !same.ok()) return same.error();
-  model::Draft draft(*given);
-  keep_metadata(draft, before);
-  if (has_status(before.kind())) draft.copy_field("", "status", before.root());
-  if (before.kind().resource == "namespaces") draft.copy_field("", "spec", before.root());  // only through finalize
-  set_defaults(draft, *given);
-  Object after = draft.build();
-  Problems problems;
-  std::vector<state::Operation> claims;
-  if (before.kind().resource == "services") {
-    model::Draft allocated(after);
-    claims = context.allocator.allocate(allocated, after, before, problems);
-    after = allocated.build();
-  }
-  validate(after, problems);
-  validate_update(after, before, "", problems);
-  check_finalizers(after, before, problems);
-  if (!problems.empty()) return problems.error(before.kind(), before.name());
-  if (has_generation(before.kind()) && !same_part(after, before, "spec")) {
-    model::Draft counted(after);
-    counted.set("metadata.generation", before.meta()->generation().value_or(0) + 1);
-    after = counted.build();
-  }
-  Plan plan = settle(context, before, std::move(after));
-  plan.operations.insert(plan.operations.end(), claims.begin(), claims.end());
-  return plan;
-}
-
-// A node reports what it sees; conditions that others have set stay.
-template <typename T>
-void keep_conditions(model::Draft& draft, const Object& given, const Object& before) {
-  const auto* old_status = before.as<T>()->status();
-  const auto* new_status = given.as<T>()->status();
-  if (old_status == nullptr || old_status->conditions() == nullptr) return;
-  for (const auto* old : *old_status->conditions()) {
-    bool said = false;
-    if (new_status != nullptr && new_status->conditions() != nullptr) {
-      for (const auto* condition : *new_status->conditions()) said = said || str(condition->type()) == str(old->type());
-    }
-    if (!said) draft.copy("status.conditions[+]", old);
-  }
-}
-
-Result<Plan> update_status(const Context& context, Request& request, const Object& before) {
-  auto given = replacement(context, request, before);
-  if (!given.ok()) return std::move(given.error());
-  if (auto same = check_same(request, *given, before); !same.ok()) return same.error();
-  model::Draft draft(before);
-  draft.copy_field("", "status", given->root());
-  if (request.command.sequence_number != 0 && request.command.verb == bus::Verb::Update) {
-    if (before.kind().resource == "pods") keep_conditions<api::core_v1::Pod>(draft, *given, before);
-    if (before.kind().resource == "nodes") keep_conditions<api::core_v1::Node>(draft, *given, before);
-  }
-  Object after = draft.build();
-  Problems problems;
-  validate_update(after, before, "status", problems);
-  if (!problems.empty()) return problems.error(before.kind(), before.name());
-  Plan plan = settle(context, before, std::move(after));
-  if (request.command.sequence_number != 0) {
-    plan.commit_nothing = true;
-    plan.guards.push_back({.kind = state::Guard::Kind::kSequence,
-                           .text = std::string(before.uid()),
-                           .number = request.command.sequence_epoch,
-                           .number2 = request.command.sequence_number});
-  }
-  return plan;
-}
-
-Result<Plan> update_scale(const Context& context, Request& request, const Object& before) {
-  auto current = scale_of(before);
-  if (!current.ok()) return std::move(current.error());
-  auto given = replacement(context, request, *current);
-  if (!given.ok()) return std::move(given.error());
-  if (auto same = check_same(request, *given, before); !same.ok()) return same.error();
-  const auto* spec = given->as<api::autoscaling_v1::Scale>()->spec();
-  const int32_t replicas = spec == nullptr ? 0 : spec->replicas().value_or(0);
-  Problems problems;
-  if (replicas < 0) problems.invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-  if (!problems.empty()) return problems.error(given->kind(), before.name());
-  model::Draft draft(before);
-  draft.set("spec.replicas", replicas);
-  Object after = draft.build();
-  if (!same_part(after, before, "spec")) {
-    model::Draft counted(after);
-    counted.set("metadata.generation", before.meta()->generation().value_or(0) + 1);
-    after = counted.build();
-  }
-  Plan plan = settle(context, before, std::move(after));
-  plan.present = present_scale;
-  return plan;
-}
-
-Result<Plan> finalize_namespace(const Context& context, Request& request, const Object& before) {
-  auto given = replacement(context, request, before);
-  if (!given.ok()) return std::move(given.error());
-  if (auto same = check_same(request, *given, before); !same.ok()) return same.error();
-  model::Draft draft(before);
-  draft.copy_field("", "spec", given->root());
-  return settle(context, before, draft.build());
-}
-
-}  // namespace
-
 Result<Plan> plan_update(const Context& context, Request& request, const Object& before) {
   const std::string& subresource = request.command.subresource;
   if (subresource.empty()) return update_object(context, request, before);
   if (subresource == "status") return update_status(context, request, before);
   if (subresource == "scale") return update_scale(context, request, before);
-  return finalize_namespace(context, request, before);
+  if (subresource == "finalize") return update_finalizers(context, request, before);
+  if (subresource == "ephemeralcontainers") return update_ephemeral_containers(context, request, before);
+  if (subresource == "resize") return update_resources(context, request, before);
+  if (subresource == "approval") return update_approval(context, request, before);
+  return Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"};
 }
 
 }  // namespace gantry::apigw

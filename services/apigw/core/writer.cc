@@ -68,10 +68,18 @@ state::Commit Writer::commit_for(const Request& request, const Plan& plan, const
 
 void Writer::refresh(RequestPtr request, std::function<void()> next) {
   request->fresh = true;
-  request->mirror->at_head(alive_.guard([request, next = std::move(next)](Status status) {
-    if (!status.ok()) return request->done(status.error());
-    next();
-  }));
+  struct Progress {
+    size_t left;
+    bool failed = false;
+  };
+  auto progress = std::make_shared<Progress>(Progress{1 + request->beside.size()});
+  const auto reached = alive_.guard([request, progress, next = std::move(next)](Status status) {
+    --progress->left;
+    if (!status.ok() && !std::exchange(progress->failed, true)) return request->done(status.error());
+    if (progress->left == 0 && !progress->failed) next();
+  });
+  for (Mirror* mirror : request->beside) mirror->at_head(reached);
+  request->mirror->at_head(reached);
 }
 
 void Writer::succeed(const RequestPtr& request, const Plan& plan, const state::Committed& committed) {
@@ -159,7 +167,13 @@ void Writer::plan_creation(RequestPtr request) {
     plan->guards.push_back({.kind = Guard::Kind::kUid, .key = key_of(*ns), .text = std::string(ns->uid())});
     plan->guards.push_back({.kind = Guard::Kind::kClaimAbsent, .text = terminating_claim(request->command.ns)});
   }
-  if (request->command.dry_run) return succeed(request, *plan, {});
+  if (request->command.dry_run) {
+    // Nothing is committed, so only the mirror can tell that the name is taken.
+    if (!request->fresh) return refresh(request, [this, request] { plan_creation(request); });
+    if (request->mirror->find(request->command.ns, plan->after.name()) != nullptr)
+      return creation_taken(request, *plan);
+    return succeed(request, *plan, {});
+  }
   store_.commit(commit_for(*request, *plan, {}),
                 alive_.guard([this, request, plan = *plan](Result<state::Committed> committed) {
                   if (committed.ok()) return succeed(request, plan, *committed);
@@ -180,12 +194,7 @@ void Writer::create_failed(RequestPtr request, const Plan& plan, Error error) {
     if (retry) return refresh(request, [this, request] { plan_creation(request); });
     return request->done(context_.allocator.exhausted(plan.after));
   }
-  if (error.code == Code::kAlreadyExists) {
-    const bool drawn = request->command.name.empty() && plan.after.meta()->generate_name() != nullptr &&
-                       !model::str(plan.after.meta()->generate_name()).empty();
-    if (drawn && request->attempts < kMaxNames) return plan_creation(request);
-    return request->done(already_exists(*request->kind, name));
-  }
+  if (error.code == Code::kAlreadyExists) return creation_taken(request, plan);
   // The namespace has gone or was made anew since it was looked up.
   if ((error.code == Code::kNotFound || error.code == Code::kConflict) && retry) {
     return world_.namespaces().at_head(alive_.guard([this, request](Status status) {
@@ -196,7 +205,30 @@ void Writer::create_failed(RequestPtr request, const Plan& plan, Error error) {
   request->done(std::move(error));
 }
 
-void Writer::modify(RequestPtr request, Planner planner) { plan_change(std::move(request), planner); }
+// The name is in use: another one is drawn, an upsert becomes an update.
+void Writer::creation_taken(RequestPtr request, const Plan& plan) {
+  const std::string name(plan.after.name());
+  if (request->update) {
+    if (request->attempts >= kMaxAttempts) return request->done(modified(*request->kind, name, 0));
+    const Planner planner = request->update;
+    return refresh(request, [this, request, planner] { plan_change(request, planner); });
+  }
+  Error error = already_exists(*request->kind, name);
+  const bool drawn = request->command.name.empty() && plan.after.meta()->generate_name() != nullptr &&
+                     !model::str(plan.after.meta()->generate_name()).empty();
+  if (drawn && request->attempts < kMaxNames) return plan_creation(request);
+  if (drawn) {
+    error.message += ", the server was not able to generate a unique name for the object";
+    error.retry_after_seconds = 1;
+  }
+  request->done(std::move(error));
+}
+
+void Writer::modify(RequestPtr request, Planner planner) {
+  if (may_create(*request)) request->update = planner;
+  if (request->beside.empty()) return plan_change(std::move(request), planner);
+  refresh(request, [this, request, planner] { plan_change(request, planner); });
+}
 
 void Writer::plan_change(RequestPtr request, const Planner& planner) {
   const auto& command = request->command;
@@ -204,6 +236,7 @@ void Writer::plan_change(RequestPtr request, const Planner& planner) {
   const model::Object* found = request->mirror->find(command.ns, command.name);
   if (found == nullptr) {
     if (!request->fresh) return refresh(request, again);
+    if (request->update && command.uid.empty() && command.revision == 0) return plan_creation(request);
     return refuse(request, not_found(*request->kind, command.name));
   }
   const model::Object before = *found;

@@ -20,6 +20,7 @@ class Writer {
   struct Attempt;
   void plan_creation(RequestPtr request);
   void create_failed(RequestPtr request, const Plan& plan, Error error);
+  void creation_taken(RequestPtr request, const Plan& plan);
   void plan_change(RequestPtr request, const Planner& planner);
   void change_failed(RequestPtr request, const Planner& planner, const model::Object& before, Error error);
   /// Once the mirror is at the head, `next`; the request's error if that cannot be.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "libs/model/json.h"
 #include "libs/model/protobuf.h"
@@ -46,7 +47,10 @@ Status read_body(const http::Request& request, const model::Kind& kind, Command&
   if (type == kProtobuf) {
     auto envelope = model::open_protobuf(request.body);
     if (!envelope.ok()) return envelope.error();
-    if (!envelope->kind.empty() && (envelope->kind != kind.kind || envelope->api_version != kind.api_version())) {
+    // Every group has DeleteOptions of its own, and typed clients use that of the object.
+    const bool any_version = kind.kind == "DeleteOptions";
+    if (!envelope->kind.empty() &&
+        (envelope->kind != kind.kind || (!any_version && envelope->api_version != kind.api_version()))) {
       return Error{Code::kBadRequest,
                    fmt::format("the object provided is unrecognized: {}, Kind={} where {}, Kind={} is expected",
                                envelope->api_version, envelope->kind, kind.api_version(), kind.kind)};
@@ -81,11 +85,22 @@ Status read_patch(const http::Request& request, Command& command) {
     command.patch_type = bus::PatchType::Strategic;
   } else if (type == "application/json-patch+json") {
     command.patch_type = bus::PatchType::Json;
+  } else if (type == "application/apply-patch+yaml") {
+    command.patch_type = bus::PatchType::Apply;
+    // JSON is YAML, too, and what most clients send.
+    if (nlohmann::json::accept(request.body)) {
+      command.json = request.body;
+      return Done{};
+    }
+    auto json = yaml_to_json(request.body);
+    if (!json.ok()) return Error{Code::kBadRequest, fmt::format("error decoding YAML: {}", json.error().message)};
+    command.json = std::move(*json);
+    return Done{};
   } else {
     return Error{
         Code::kUnsupportedMediaType,
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-        "application/merge-patch+json, application/strategic-merge-patch+json"};
+        "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"};
   }
   command.json = request.body;
   return Done{};
@@ -110,6 +125,11 @@ Status read_delete_options(const http::Request& request, Command& command) {
   model::Object object(kOptions, std::move(*bytes));
   const auto* options = object.as<api::meta_v1::DeleteOptions>();
   if (options->grace_period_seconds()) command.grace_period_seconds = *options->grace_period_seconds();
+  if (options->orphan_dependents() && options->propagation_policy()) {
+    return Error{Code::kInvalid, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"" +
+                                     options->propagation_policy()->str() +
+                                     "\": orphanDependents and deletionPropagation cannot be both set"};
+  }
   if (options->propagation_policy()) command.propagation = model::str(options->propagation_policy());
   if (options->orphan_dependents()) command.propagation = *options->orphan_dependents() ? "Orphan" : "Background";
   if (options->dry_run() && options->dry_run()->size() > 0) command.dry_run = true;
@@ -133,6 +153,17 @@ Status read_list_options(const http::Query& query, Command& command) {
   if (!revision.ok()) return revision.error();
   command.revision = revision->value_or(0);
   return Done{};
+}
+
+// The manager of a client that names none: `kubectl/v1.34 ...` is kubectl.
+std::string user_agent(const http::Request& request) {
+  constexpr size_t kMaxManager = 128;
+  const auto agent = request.headers.get("User-Agent");
+  std::string name;
+  for (const char c : agent.substr(0, std::min(agent.find('/'), kMaxManager))) {
+    if (static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f) name += c;
+  }
+  return name.empty() ? "unknown" : name;
 }
 
 const model::Kind& body_kind(const Route& route) {
@@ -191,7 +222,12 @@ Result<Command> to_command(const Route& route, const http::Request& request) {
     command.dry_run = true;
   }
   command.field_manager = query.get("fieldManager");
+  if (command.field_manager.empty() && route.verb != "patch") command.field_manager = user_agent(request);
   command.field_validation = query.get("fieldValidation");
+  if (command.field_manager.empty() && route.verb == "patch" &&
+      media_type(request.headers.get("Content-Type")) != "application/apply-patch+yaml") {
+    command.field_manager = user_agent(request);  // who applies must name itself
+  }
   command.force = is_true(query, "force");
   Status status = Done{};
   if (route.verb == "get") {

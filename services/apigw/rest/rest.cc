@@ -27,6 +27,22 @@ Result<RowObject> parse_include_object(const http::Query& query) {
   return Error{Code::kBadRequest, fmt::format("unrecognized includeObject value: {}", value)};
 }
 
+/// Kinds whose delete answers with the object as it was; the others with a Status.
+bool answers_with_object(const model::Kind& kind) {
+  static constexpr std::string_view kKinds[] = {"pods",
+                                                "services",
+                                                "podtemplates",
+                                                "resourcequotas",
+                                                "persistentvolumes",
+                                                "persistentvolumeclaims",
+                                                "serviceaccounts",
+                                                "storageclasses",
+                                                "volumeattachments",
+                                                "csinodes",
+                                                "csidrivers"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource) != std::end(kKinds);
+}
+
 Result<Identity> identify(const http::Request& request) {
   if (request.peer) return identity_of_user(request.peer->common_name, request.peer->organizations);
   if (request.headers.has("Authorization")) return Error{Code::kUnauthorized, "Unauthorized"};
@@ -147,7 +163,9 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
   }
   auto command = to_command(route, request);
   if (!command.ok()) return exchange->fail(command.error());
-  api_.handle(exchange->identity, std::move(*command), [this, exchange](Result<Answer> result) {
+  // A delete that has only begun.
+  const bool waits = command->verb == bus::Verb::Delete && command->propagation == "Foreground";
+  api_.handle(exchange->identity, std::move(*command), [this, exchange, waits](Result<Answer> result) {
     if (!result.ok()) return exchange->fail(result.error());
     const auto& answer = *result;
     auto form = exchange->accepted.form;
@@ -161,11 +179,13 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
         return;
       case Answer::Outcome::kObject:
       case Answer::Outcome::kCreated:
-        exchange->send(answer.outcome == Answer::Outcome::kCreated ? 201 : 200,
+        exchange->send(answer.outcome == Answer::Outcome::kCreated ? 201
+                       : waits                                     ? 202
+                                                                   : 200,
                        object_json(answer.object, form, exchange->rows, loop_.wall()), answer.warnings);
         return;
       case Answer::Outcome::kDeleted: {
-        bool whole = answer.object && answer.object.kind().resource == "pods";
+        bool whole = answer.object && answers_with_object(answer.object.kind());
         exchange->send(
             200, whole ? object_json(answer.object, form, exchange->rows, loop_.wall()) : success_json(&answer.object),
             answer.warnings);
