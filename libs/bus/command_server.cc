@@ -124,9 +124,8 @@ class Server final : public CommandServer, public std::enable_shared_from_this<S
     auto running = std::move(it->second);
     running_.erase(it);
     auto waiters = std::move(running->waiters);
-    for (size_t i = 0; i < waiters.size(); ++i) {
-      settle(waiters[i].first, waiters[i].second, i + 1 < waiters.size() ? result : std::move(result));
-    }
+    for (size_t i = 0; i + 1 < waiters.size(); ++i) settle(waiters[i].first, waiters[i].second, result);
+    settle(waiters.back().first, waiters.back().second, std::move(result));
     check_drained();
   }
 

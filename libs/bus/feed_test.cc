@@ -12,7 +12,6 @@ namespace {
 using gantry::testing::FakeBus;
 using gantry::testing::FakeNetwork;
 using gantry::testing::FakeSource;
-using gantry::testing::Faults;
 using gantry::testing::ManualLoop;
 using std::chrono::milliseconds;
 using std::chrono::minutes;

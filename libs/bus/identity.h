@@ -81,8 +81,8 @@ class Authority {
   const KeyPair& account() const { return account_; }
 
  private:
-  Authority(KeyPair operator_key, KeyPair account, KeyPair system)
-      : operator_(std::move(operator_key)), account_(std::move(account)), system_(std::move(system)) {}
+  Authority(const KeyPair& operator_key, const KeyPair& account, const KeyPair& system)
+      : operator_(operator_key), account_(account), system_(system) {}
   KeyPair operator_, account_, system_;
   std::string operator_jwt_, account_jwt_, system_jwt_;
 };

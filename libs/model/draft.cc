@@ -38,6 +38,14 @@ struct Draft::Value {
   using List = std::vector<Value>;
   using Map = std::map<std::string, Value, std::less<>>;
   std::variant<Absent, Empty, Bits, Text, Source, FieldOf, ElementOf, std::unique_ptr<Node>, List, Map> what;
+
+  // Defined below, where the type that contains itself is complete.
+  Value();
+  template <typename T>
+  explicit Value(T w) : what(std::move(w)) {}
+  Value(Value&&) noexcept;
+  Value& operator=(Value&&) noexcept;
+  ~Value();
 };
 
 /// A table that is changed: its base, if it has one, and the fields that differ.
@@ -178,6 +186,11 @@ struct Draft::Target {
   bool bracket = false;
   std::string_view key;
 };
+
+Draft::Value::Value() = default;
+Draft::Value::Value(Value&&) noexcept = default;
+Draft::Value& Draft::Value::operator=(Value&&) noexcept = default;
+Draft::Value::~Value() = default;
 
 Draft::Draft(const Kind& kind) : kind_(&kind), root_(std::make_unique<Node>(kind.type, nullptr)) {}
 Draft::Draft(Object base)
