@@ -2,17 +2,32 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <optional>
 #include <set>
 
 #include "libs/base/ids.h"
 #include "libs/state/failures.h"
 #include "libs/state/redis_reply.h"
+#include "schemas/bus_generated.h"
 
 namespace gantry::state {
 namespace {
 
 /// Both halves padded, so that the script compares them as text without rounding.
 std::string print_sequence(uint64_t epoch, uint64_t number) { return fmt::format("{:020}.{:020}", epoch, number); }
+
+/// "<first> <last>", counted from 1, of the object's bytes in the event, which most events carry: they travel once
+/// then.
+std::optional<std::string> place_in_event(const Operation& operation) {
+  const auto* object = flatbuffers::GetRoot<bus::Event>(operation.event.data())->object();  // verified by check_commit
+  if (object == nullptr || object->size() == 0 || object->size() != operation.object.size() ||
+      std::memcmp(object->data(), operation.object.data(), object->size()) != 0) {
+    return std::nullopt;
+  }
+  const auto first = reinterpret_cast<const char*>(object->data()) - operation.event.data() + 1;
+  return fmt::format("{} {}", first, first + object->size() - 1);
+}
 
 }  // namespace
 
@@ -24,86 +39,102 @@ Key parse_field(std::string resource, std::string_view field) {
   return {std::move(resource), std::string(field.substr(0, slash)), std::string(field.substr(slash + 1))};
 }
 
-CommitArguments::CommitArguments() {
-  auto window = std::chrono::duration_cast<std::chrono::milliseconds>(kCommandWindow).count();
-  argv_.insert(argv_.end(), {"", hold(std::to_string(window))});
+void CommitArguments::push(std::string_view text) {
+  ++count_;
+  const auto size = static_cast<uint32_t>(text.size());
+  const auto byte = [&](uint32_t value) { blob_.push_back(static_cast<char>(value & 0xff)); };
+  if (size < 32) {
+    byte(0xa0 | size);
+  } else if (size < 0x10000) {
+    byte(0xda), byte(size >> 8), byte(size);
+  } else {
+    byte(0xdb), byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size);
+  }
+  blob_.append(text);
+}
+
+void CommitArguments::set_list(size_t at, uint32_t count) {
+  blob_[at] = static_cast<char>(0xdd);
+  for (size_t i = 0; i < 4; ++i) blob_[at + 1 + i] = static_cast<char>(count >> (24 - 8 * i) & 0xff);
+}
+
+std::vector<std::string_view> CommitArguments::with_token(std::string_view token) {
+  set_list(0, commits_);
+  window_ = std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(kCommandWindow).count());
+  return {token, window_, blob_};
 }
 
 void CommitArguments::add(const Commit& commit, std::string_view attempt) {
-  const size_t start = argv_.size();
-  argv_.insert(argv_.end(),
-               {"", commit.command_id, hold(std::string(attempt)), hold(std::to_string(commit.guards.size()))});
+  const size_t head = blob_.size();
+  blob_.append(5, '\0');
+  count_ = 0;
+  ++commits_;
+  push({commit.command_id, attempt, std::to_string(commit.guards.size())});
   for (const auto& guard : commit.guards) add(guard);
   for (const auto& operation : commit.operations) add(operation);
-  argv_[start] = hold(std::to_string(argv_.size() - start - 1));
-}
-
-const std::vector<std::string_view>& CommitArguments::with_token(std::string_view token) {
-  argv_[0] = token;
-  return argv_;
+  set_list(head, count_);
 }
 
 void CommitArguments::add(const Guard& guard) {
-  auto push = [&](std::string_view kind, std::string_view p, std::string_view q = {}, std::string_view x = {},
-                  std::string_view y = {}) {
-    argv_.insert(argv_.end(), {kind, p, q, x, y});
+  const auto put = [&](std::string_view kind, std::string_view p, std::string_view q = {}, std::string_view x = {},
+                       std::string_view y = {}) {
+    push({kind, p, q, x, y});
   };
   switch (guard.kind) {
     case Guard::Kind::kRevision:
-      return push("r", guard.key.resource, hold(object_field(guard.key)), hold(std::to_string(guard.number)));
+      return put("r", guard.key.resource, object_field(guard.key), std::to_string(guard.number));
     case Guard::Kind::kUid:
-      return push("u", guard.key.resource, hold(object_field(guard.key)), guard.text);
+      return put("u", guard.key.resource, object_field(guard.key), guard.text);
     case Guard::Kind::kUidAbsent:
-      return push("a", guard.text);
+      return put("a", guard.text);
     case Guard::Kind::kUidPresent:
-      return push("p", guard.text);
+      return put("p", guard.text);
     case Guard::Kind::kClaimAbsent:
-      return push("c", guard.text);
+      return put("c", guard.text);
     case Guard::Kind::kCounter:
-      return push("n", guard.text, {}, hold(std::to_string(guard.number)), hold(std::to_string(guard.delta)));
+      return put("n", guard.text, {}, std::to_string(guard.number), std::to_string(guard.delta));
     case Guard::Kind::kLease:
-      return push("l", guard.text, {}, hold(std::to_string(guard.number)));
+      return put("l", guard.text, {}, std::to_string(guard.number));
     case Guard::Kind::kSequence:
-      return push("s", guard.text, {}, hold(print_sequence(guard.number, guard.number2)));
+      return put("s", guard.text, {}, print_sequence(guard.number, guard.number2));
   }
 }
 
 void CommitArguments::add(const Operation& operation) {
   switch (operation.kind) {
     case Operation::Kind::kPut:
-      argv_.insert(argv_.end(), {"P", operation.key.resource, hold(object_field(operation.key)), operation.uid,
-                                 operation.object, operation.event, hold(encode_token(operation.node)),
-                                 hold(encode_token(operation.old_node)), hold(encode_token(operation.key.ns))});
+      if (auto place = place_in_event(operation)) {
+        push({"Q", operation.key.resource, object_field(operation.key), operation.uid, *place, operation.event});
+      } else {
+        push({"P", operation.key.resource, object_field(operation.key), operation.uid, operation.object,
+              operation.event});
+      }
+      push({encode_token(operation.node), encode_token(operation.old_node), encode_token(operation.key.ns)});
       return add_dependents(operation);
     case Operation::Kind::kDelete:
-      argv_.insert(argv_.end(),
-                   {"D", operation.key.resource, hold(object_field(operation.key)), operation.uid, operation.event,
-                    hold(encode_token(operation.node)), hold(encode_token(operation.key.ns))});
+      push({"D", operation.key.resource, object_field(operation.key), operation.uid, operation.event,
+            encode_token(operation.node), encode_token(operation.key.ns)});
       return add_dependents(operation);
     case Operation::Kind::kClaim:
-      argv_.insert(argv_.end(), {"C", operation.text, operation.uid});
-      return;
+      return push({"C", operation.text, operation.uid});
     case Operation::Kind::kRelease:
-      argv_.insert(argv_.end(), {"R", operation.text, operation.uid});
-      return;
+      return push({"R", operation.text, operation.uid});
     case Operation::Kind::kCount:
-      argv_.insert(argv_.end(), {"N", operation.text, hold(std::to_string(operation.delta))});
-      return;
+      return push({"N", operation.text, std::to_string(operation.delta)});
     case Operation::Kind::kLease:
-      argv_.insert(argv_.end(), {"L", operation.text, hold(std::to_string(operation.number))});
-      return;
+      return push({"L", operation.text, std::to_string(operation.number)});
   }
 }
 
 void CommitArguments::add_dependents(const Operation& operation) {
   // Each chain gets one entry for a revision: the object's own partition has it already.
   std::set<std::string_view> told{operation.node};
-  std::vector<std::string_view> tokens;
+  std::vector<std::string_view> nodes;
   for (const auto& node : operation.dependents) {
-    if (told.insert(node).second) tokens.push_back(hold(encode_token(node)));
+    if (told.insert(node).second) nodes.push_back(node);
   }
-  argv_.push_back(hold(std::to_string(tokens.size())));
-  argv_.insert(argv_.end(), tokens.begin(), tokens.end());
+  push(std::to_string(nodes.size()));
+  for (const auto node : nodes) push(encode_token(node));
 }
 
 CommitReply parse_commit_reply(const Commit& commit, const redisReply* reply) {

@@ -1,7 +1,7 @@
 // A commit as the arguments of scripts/commit.lua, and its answer as a Result. Pure.
 #pragma once
 
-#include <deque>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,21 +13,30 @@ struct redisReply;
 
 namespace gantry::state {
 
-/// Commits that go to Redis together. Views into the commits, which must outlive it.
+/// Commits that go to Redis together, as the arguments of commit.lua. All of them are one MessagePack text, a list of
+/// texts for each: from a client Redis reads 16 KB at a time, each time followed by an fsync of what that completed,
+/// unless a single argument is large.
 class CommitArguments {
  public:
-  CommitArguments();
   void add(const Commit& commit, std::string_view attempt);
-  const std::vector<std::string_view>& with_token(std::string_view token);
+  /// Views into this and `token`.
+  std::vector<std::string_view> with_token(std::string_view token);
 
  private:
   void add(const Guard& guard);
   void add(const Operation& operation);
   void add_dependents(const Operation& operation);
-  std::string_view hold(std::string text) { return held_.emplace_back(std::move(text)); }
+  void push(std::string_view text);
+  void push(std::initializer_list<std::string_view> texts) {
+    for (auto text : texts) push(text);
+  }
 
-  std::deque<std::string> held_;  // a deque: views into it stay valid
-  std::vector<std::string_view> argv_;
+  /// The head of a list stands at `at`; 5 bytes.
+  void set_list(size_t at, uint32_t count);
+
+  std::string blob_ = std::string(5, '\0');
+  uint32_t commits_ = 0, count_ = 0;  // of the list that is being written
+  std::string window_;
 };
 
 /// `<namespace>/<name>`, the field of an object in `:obj`.

@@ -1,5 +1,5 @@
 -- Commits, one after the other, so that many share the cost of one script. Each is every check first, then every write (Lua does not roll back).
--- ARGV: token, window in ms, then for each commit: the number of its further arguments, command id or '', attempt, number of guards, guards,
+-- ARGV: token, window in ms, and in MessagePack a list of commits, each a list of texts: command id or '', attempt, number of guards, guards,
 -- operations. A guard is kind, p, q, x, y; an operation its kind and what that needs: see redis_commit.cc, which writes them.
 -- Answers {'~', token} when the epoch moved (enter again; nothing was done), or for each commit
 -- {'+', revision...} done; {'=', revision...} done before under this command id; {'-', why, 'g' or 'o', index, current, holder} refused;
@@ -7,13 +7,13 @@
 -- Numbers are doubles here: exact below 2^53, and printed with %.0f (tostring gives 1e+14).
 local call = redis.call
 local prefix = '{g0}:'
-local argv = ARGV
 local kPiece = 1000  -- unpack() has a limit
 
 local token = call('GET', KEYS[1])
-if token ~= argv[1] then return {'~', token or ''} end
+if token ~= ARGV[1] then return {'~', token or ''} end
 local base = tonumber(string.match(token, '^%d+')) * 1099511627776
-local window = argv[2]
+local window = ARGV[2]
+local argv  -- of the commit that is under way
 
 local claims_key, counters_key, leases_key, sequences_key, uids_key =
   prefix .. 'claims', prefix .. 'counters', prefix .. 'leases', prefix .. 'seq', prefix .. 'uids'
@@ -86,9 +86,9 @@ local function append(resource_name, field, event, node, left, namespace, depend
   return number, revision
 end
 
--- The arguments of a commit are argv[at] to argv[count].
-local function commit(at, count)
-  local id, attempt = argv[at], argv[at + 1]
+local function commit()
+  local count = #argv
+  local id, attempt = argv[1], argv[2]
   local record_key
   if id ~= '' then
     record_key = prefix .. 'cmd:' .. id
@@ -104,9 +104,8 @@ local function commit(at, count)
   end
 
   -- Guards
-  local guards = tonumber(argv[at + 2])
-  at = at + 3
-  local first_guard = at
+  local guards = tonumber(argv[3])
+  local at = 4
   for g = 1, guards do
     local kind, p, q, x, y = argv[at], argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 4]
     at = at + 5
@@ -156,7 +155,7 @@ local function commit(at, count)
   while at <= count do
     local kind = argv[at]
     index = index + 1
-    if kind == 'P' then
+    if kind == 'P' or kind == 'Q' then
       exists[argv[at + 1] .. ' ' .. argv[at + 2]] = true
       at = at + 10 + tonumber(argv[at + 9])
     elseif kind == 'D' then
@@ -187,7 +186,7 @@ local function commit(at, count)
   end
 
   -- Writes
-  at = first_guard
+  at = 4
   for g = 1, guards do
     if argv[at] == 's' then call('HSET', sequences_key, argv[at + 1], argv[at + 3]) end
     at = at + 5
@@ -197,8 +196,9 @@ local function commit(at, count)
   at = first
   while at <= count do
     local kind = argv[at]
-    if kind == 'P' then
+    if kind == 'P' or kind == 'Q' then
       -- P resource field uid object event node old_node namespace #dependents dependents...
+      -- Q likewise, with the first and the last byte of the object in the event for the object
       local resource, field, uid = argv[at + 1], argv[at + 2], argv[at + 3]
       local object_key = prefix .. resource .. ':obj'
       local node, old = argv[at + 6], argv[at + 7]
@@ -206,7 +206,12 @@ local function commit(at, count)
       if old ~= node and call('HEXISTS', object_key, field) == 1 then left = old end
       local number, revision = append(resource, field, argv[at + 5], node, left, argv[at + 8], at + 9)
       revisions[#revisions + 1] = revision
-      call('HSET', object_key, field, struct.pack('<I8', number) .. argv[at + 4])
+      local object = argv[at + 4]
+      if kind == 'Q' then
+        local from, to = string.match(object, '^(%d+) (%d+)$')
+        object = string.sub(argv[at + 5], tonumber(from), tonumber(to))
+      end
+      call('HSET', object_key, field, struct.pack('<I8', number) .. object)
       if uid ~= '' then
         local place = resource .. ' ' .. field
         if call('HGET', uids_key, uid) ~= place then call('HSET', uids_key, uid, place) end
@@ -250,13 +255,11 @@ local function commit(at, count)
 end
 
 local answers = {}
-local at = 3
-while at <= #argv do
-  local count = at + tonumber(argv[at])
-  local ok, answer = pcall(commit, at + 1, count)
+for i, arguments in ipairs(cmsgpack.unpack(ARGV[3])) do
+  argv = arguments
+  local ok, answer = pcall(commit)
   if not ok then answer = {'E', type(answer) == 'table' and answer.err or tostring(answer)} end
-  answers[#answers + 1] = answer
-  at = count + 1
+  answers[i] = answer
 end
 
 for name, resource in pairs(resources) do
