@@ -9,6 +9,7 @@ using state::Guard;
 
 constexpr int kMaxAttempts = 12;
 constexpr int kMaxNames = 8;
+constexpr size_t kSweep = 2'000;  // writes remembered before those that are mirrored are forgotten
 
 state::Key key_of(const model::Object& object) {
   return {object.kind().resource, std::string(object.ns()), std::string(object.name())};
@@ -66,6 +67,23 @@ state::Commit Writer::commit_for(const Request& request, const Plan& plan, const
   return commit;
 }
 
+void Writer::remember(const Mirror& mirror, const model::Object& object, uint64_t revision) {
+  if (mirror.revision() >= revision) return;
+  if (written_.size() >= std::max(sweep_at_, kSweep)) {
+    std::erase_if(written_, [](const auto& entry) { return entry.second.mirror->revision() >= entry.second.revision; });
+    sweep_at_ = written_.size() * 2;
+  }
+  Write& write = written_[fmt::format("{} {}/{}", object.kind().resource, object.ns(), object.name())];
+  write = {&mirror, std::max(write.revision, revision)};
+}
+
+uint64_t Writer::last_write(const Request& request) const {
+  if (written_.empty()) return 0;
+  const auto& command = request.command;
+  const auto it = written_.find(fmt::format("{} {}/{}", command.resource, command.ns, command.name));
+  return it == written_.end() ? 0 : it->second.revision;
+}
+
 void Writer::refresh(RequestPtr request, std::function<void()> next) {
   request->fresh = true;
   struct Progress {
@@ -92,6 +110,7 @@ void Writer::succeed(const RequestPtr& request, const Plan& plan, const state::C
   answer.warnings = std::move(request->warnings);
   answer.revision = committed.revisions.empty() ? plan.after.revision() : committed.revisions[0];
   answer.object = plan.after.at(answer.revision);
+  if (!committed.revisions.empty()) remember(*request->mirror, answer.object, answer.revision);
   if (plan.present) plan.present(answer);
   request->done(std::move(answer));
 }
@@ -233,6 +252,12 @@ void Writer::modify(RequestPtr request, Planner planner) {
 void Writer::plan_change(RequestPtr request, const Planner& planner) {
   const auto& command = request->command;
   const auto again = [this, request, planner] { plan_change(request, planner); };
+  if (const uint64_t written = last_write(*request); written > request->mirror->revision()) {
+    return request->mirror->await(written, alive_.guard([request, again](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      again();
+    }));
+  }
   const model::Object* found = request->mirror->find(command.ns, command.name);
   if (found == nullptr) {
     if (!request->fresh) return refresh(request, again);

@@ -2,6 +2,9 @@
 // somebody else was faster. Loop's thread only.
 #pragma once
 
+#include <string>
+#include <unordered_map>
+
 #include "services/apigw/core/changes.h"
 #include "services/apigw/core/planners.h"
 
@@ -31,12 +34,21 @@ class Writer {
   void answer_duplicate(const RequestPtr& request, const Plan& plan, const state::Committed& committed);
   /// The request's error, unless an earlier try of the same command was committed after all.
   void refuse(const RequestPtr& request, Error error);
+  /// What this gateway has just written and its mirror may not show yet: a plan from before it could only fail.
+  void remember(const Mirror& mirror, const model::Object& object, uint64_t revision);
+  uint64_t last_write(const Request& request) const;
   Result<model::Object> live_namespace(const Request& request, std::string_view name) const;
 
   Loop& loop_;
   state::Store& store_;
   World& world_;
   Context context_;
+  struct Write {
+    const Mirror* mirror;
+    uint64_t revision;
+  };
+  std::unordered_map<std::string, Write> written_;  // by resource, namespace and name; forgotten once mirrored
+  size_t sweep_at_ = 0;
   Alive alive_;
 };
 

@@ -19,8 +19,8 @@ constexpr size_t kBatch = 500;
 constexpr auto kRetry = std::chrono::milliseconds(50);
 constexpr int kCheckTicks = 5;  // seconds between looks at the store's heads
 constexpr int kTrimTicks = 30;
-constexpr auto kLively = std::chrono::seconds(5);
-constexpr int kQuietTicks = 10;
+constexpr auto kLively = std::chrono::seconds(2);
+constexpr int kQuietTicks = 20;
 
 uint64_t parse(std::string_view text) {
   uint64_t value = 0;
