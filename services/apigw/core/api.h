@@ -19,8 +19,8 @@
 //   Evict             pods, ns, name: a delete within the pod's disruption budget.
 //   Snapshot, Replay  resource and one of node ("_" = none), ns, or neither; revision: events after it.
 //   Whoami
-// All writes: dry_run (everything but the commit), field_validation, field_manager (who is tracked in managedFields;
-// empty: a service, see managers.h).
+// All writes: dry_run (everything but the commit), field_validation, field_manager (its name in managedFields, see
+// managers.h).
 #pragma once
 
 #include <functional>

@@ -82,7 +82,14 @@ TEST_F(ApplyTest, EveryWriteLeavesItsNameOnWhatItChanged) {
 }
 
 TEST_F(ApplyTest, WhatServicesMakeIsNotTracked) {
-  ASSERT_TRUE(g.create("configmaps", "default", map({{"a", "1"}})).ok());
+  const Identity controllers = identity_of_bus("controllers");
+  ASSERT_TRUE(g.call({.verb = bus::Verb::Create,
+                      .resource = "configmaps",
+                      .ns = "default",
+                      .json = map({{"a", "1"}}).dump(),
+                      .field_manager = "root-ca-cert-publisher"},
+                     &controllers)
+                  .ok());
   EXPECT_TRUE(owners("configmaps", "c").empty());
   ASSERT_TRUE(merge("configmaps", "c", {{"data", {{"a", "2"}}}}, "kubectl-edit").ok());
   EXPECT_TRUE(owners("configmaps", "c").empty());

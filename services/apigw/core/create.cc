@@ -119,7 +119,7 @@ Result<Plan> plan_create(const Context& context, Request& request) {
   set_defaults(draft, *given);
   if (is_apply(request)) {
     model::write_managed_fields(draft, std::move(owners));
-  } else if (!request.command.field_manager.empty()) {
+  } else if (tracked(request)) {
     note_creation(request, *given, draft.build(), draft);
   }
   first_status(draft, *given, request.identity);

@@ -19,6 +19,12 @@ std::string default_manager(const Identity& identity) {
 
 }  // namespace
 
+bool tracked(const Request& request) {
+  const Identity& identity = request.identity;
+  return !request.command.field_manager.empty() && identity.node.empty() &&
+         !identity.user.starts_with("system:gantry:");
+}
+
 ManagedEntry writer_of(const Request& request, const model::Kind& kind) {
   ManagedEntry writer;
   writer.manager =
@@ -31,7 +37,7 @@ ManagedEntry writer_of(const Request& request, const model::Kind& kind) {
 }
 
 void note_creation(const Request& request, const Object& given, const Object& sent, model::Draft& draft) {
-  if (request.command.field_manager.empty()) return;
+  if (!tracked(request)) return;
   ManagedFields owners;
   if (model::has_managed_fields(given)) {
     if (auto said = model::read_managed_fields(given); said.ok()) owners = std::move(*said);
@@ -44,10 +50,10 @@ void note_creation(const Request& request, const Object& given, const Object& se
 
 std::optional<ManagedFields> note_change(const Request& request, const Object& before, const Object* given,
                                          const Object& after) {
-  const bool tracked = model::has_managed_fields(before);
+  const bool owned = model::has_managed_fields(before);
   const bool said =
       given != nullptr && model::has_managed_fields(*given) && !model::same_managed_fields(*given, before);
-  if (!tracked && !said) return std::nullopt;
+  if (!owned && !said) return std::nullopt;
   if (said && model::is_reset(*given)) return ManagedFields();
   auto owners = model::read_managed_fields(said ? *given : before);
   const bool taken = said && owners.ok() && !owners->empty();

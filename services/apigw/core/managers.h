@@ -1,14 +1,17 @@
 // What a write does to metadata.managedFields, and server-side apply. Pure.
 //
 // Objects are tracked when their creator is (a client that names a field manager, as every HTTP client does, if only by
-// its User-Agent) and from their first apply on. Services on the bus name none: what they create is not tracked, so
-// that a ReplicaSet's pods do not carry what nobody will ever apply. What they change in tracked objects is.
+// its User-Agent) and from their first apply on. What our own services create is not, so that a ReplicaSet's pods do
+// not carry what nobody will ever apply. What they change in tracked objects is.
 #pragma once
 
 #include "libs/model/managed_fields.h"
 #include "services/apigw/core/planners.h"
 
 namespace gantry::apigw {
+
+/// True for clients whose new objects are tracked, and who may say something about owners.
+bool tracked(const Request& request);
 
 /// The writer as managedFields names it, without fields.
 model::ManagedEntry writer_of(const Request& request, const model::Kind& kind);

@@ -93,7 +93,7 @@ Result<Replacement> replacement(const Context& context, Request& request, const 
 Object with_owners(const Request& request, const Object& before, const Object* said,
                    std::optional<model::ManagedFields> owners, Object after) {
   // Services send objects as they know them: what those say about owners may be old.
-  if (request.command.field_manager.empty()) said = nullptr;
+  if (!tracked(request)) said = nullptr;
   // An apply that changes nothing makes no revision, whatever it did on the way (a Secret's stringData).
   if (owners && !model::equal(*before.kind().type, before.root(), after.root()))
     model::touch(*owners, writer_of(request, before.kind()));
