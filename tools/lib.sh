@@ -15,11 +15,11 @@ missing_packages() {
   for name in "$@"; do [ -n "${installed[$name]:-}" ] || echo "$name"; done
 }
 
-# install_packages: what tools/packages.txt lists, and node and npm unless they are on PATH. Asks the network only if something is missing.
+# install_packages NAME...: those, what tools/packages.txt lists, and node and npm unless they are on PATH. Asks the network only if something is missing.
 # The servers among them must not start by themselves: while apt runs, policy-rc.d forbids it.
 install_packages() {
   local missing policy=/usr/sbin/policy-rc.d made=
-  mapfile -t missing < <(missing_packages $(cat "$ROOT/tools/packages.txt"))
+  mapfile -t missing < <(missing_packages $(cat "$ROOT/tools/packages.txt") "$@")
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   [ ${#missing[@]} -gt 0 ] || return 0

@@ -183,7 +183,7 @@ T* from(void* closure) {
 }  // namespace
 
 NatsWorker::NatsWorker(UvLoop& loop, NatsOptions options, Events events)
-    : loop_(loop), options_(std::move(options)), inbound_(std::make_shared<Inbound>(loop, std::move(events))) {
+    : options_(std::move(options)), inbound_(std::make_shared<Inbound>(loop, std::move(events))) {
   open_library();
   thread_ = std::thread([this] { run(); });
 }

@@ -70,7 +70,6 @@ class NatsWorker {
   void open(uint64_t sid, Subscribed& sub);
   void close_connection();
 
-  UvLoop& loop_;
   NatsOptions options_;
   std::shared_ptr<Inbound> inbound_;
 

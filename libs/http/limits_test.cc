@@ -218,9 +218,9 @@ TEST_F(LimitsTest, AReaderThatTakesNothingIsClosed) {
 TEST_F(LimitsTest, AReaderThatTakesLittleIsNot) {
   options.write_timeout = milliseconds(700);
   serve(false);
-  constexpr size_t size = 64 * 1024 * 1024;
+  constexpr size_t kSize = 64 * 1024 * 1024;
   routes["/much"] = [&](Request, std::shared_ptr<Responder> responder) {
-    responder->send(200, {}, std::string(size, 'x'));
+    responder->send(200, {}, std::string(kSize, 'x'));
   };
   RawConnection raw(loop, server->port());
   raw.write("GET /much HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -229,9 +229,9 @@ TEST_F(LimitsTest, AReaderThatTakesLittleIsNot) {
   EXPECT_TRUE(wait([&] {
     if (!raw.input.empty()) raw.pause();
     received += std::exchange(raw.input, {}).size();
-    return received > size || raw.eof || raw.closed;
+    return received > kSize || raw.eof || raw.closed;
   }));
-  EXPECT_GT(received, size);
+  EXPECT_GT(received, kSize);
 }
 
 TEST_F(LimitsTest, SlowHttp2ReaderMakesTheProducerWait) {

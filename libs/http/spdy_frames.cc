@@ -148,10 +148,10 @@ Result<Headers> FrameReader::inflate(std::string_view block) {
     if (rc == Z_NEED_DICT) {
       if (inflateSetDictionary(&z, bytes_of(dictionary()), static_cast<uInt>(dictionary().size())) != Z_OK)
         return malformed("headers compressed with another dictionary");
-      plain.resize(had);
+      plain.erase(had);
       continue;
     }
-    plain.resize(plain.size() - z.avail_out);
+    plain.erase(plain.size() - z.avail_out);
     if (plain.size() > kMaxHeaderBlock) return malformed("a header block is too large");
     if (rc == Z_BUF_ERROR && z.avail_in == 0) break;  // nothing was left to do
     if (rc != Z_OK) return malformed("a header block does not decompress");
@@ -300,7 +300,7 @@ std::string FrameWriter::deflate(const Headers& headers) {
     z.next_out = reinterpret_cast<Bytef*>(out.data() + had);
     z.avail_out = 4096;
     ::deflate(&z, Z_SYNC_FLUSH);
-    out.resize(out.size() - z.avail_out);
+    out.erase(out.size() - z.avail_out);
   } while (z.avail_out == 0);
   return out;
 }
