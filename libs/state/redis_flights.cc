@@ -20,7 +20,7 @@ struct RedisStore::Impl::Flight {
 
 namespace {
 constexpr int kMaxRounds = 5;
-constexpr size_t kGroupCommits = 32;
+constexpr size_t kGroupCommits = 64;
 constexpr size_t kGroupBytes = 256u << 10;
 constexpr size_t kGroupsSent = 2;  // on a connection: one is carried out while another is on its way
 

@@ -20,9 +20,9 @@ namespace gantry::apigw {
 class Admission {
  public:
   struct Options {
-    size_t max_running = 512;  // writes at the store; enough to fill its pipelines
-    size_t max_events = 256;   // of these, Events, while nothing else waits
-    size_t min_events = 16;    // and while something else does: they are late then, never stopped
+    size_t max_running = 1024;  // writes at the store; enough to fill its pipelines
+    size_t max_events = 256;    // of these, Events, while nothing else waits
+    size_t min_events = 16;     // and while something else does: they are late then, never stopped
     size_t max_waiting = 50'000;
   };
   explicit Admission(Loop& loop) : Admission(loop, Options()) {}

@@ -18,7 +18,7 @@ using model::str;
 constexpr size_t kBatch = 500;
 constexpr auto kRetry = std::chrono::milliseconds(50);
 constexpr int kCheckTicks = 5;  // seconds between looks at the store's heads
-constexpr int kTrimTicks = 30;
+constexpr int kTrimTicks = 5;
 constexpr auto kLively = std::chrono::seconds(2);
 constexpr int kQuietTicks = 20;
 
@@ -231,7 +231,8 @@ void RelayStream::check_store() {
 // Only what was published goes, and what is old enough that a snapshot serves better than a replay.
 void RelayStream::trim() {
   const uint64_t in_epoch = cursor_ & ((uint64_t{1} << state::kEpochShift) - 1);
-  if (in_epoch <= config_.keep) return;
+  if (in_epoch <= config_.keep || cursor_ < trimmed_ + config_.keep / 10) return;
+  trimmed_ = cursor_;
   store_.trim(resource_, cursor_ - config_.keep, guard([this](Status trimmed) {
                 if (!trimmed.ok())
                   LOG(WARNING) << "log not trimmed: resource=" << resource_ << " error=" << trimmed.error().message;

@@ -45,6 +45,7 @@ class RelayStream {
   uint64_t cursor_ = 0;    // confirmed by the bus
   uint64_t position_ = 0;  // published
   uint64_t saved_ = 0;     // of cursor_, in the store
+  uint64_t trimmed_ = 0;   // where cursor_ stood at the last trim
   bool started_ = false, reading_ = false, again_ = false, flushing_ = false, saving_ = false;
   int ticks_ = 0;
   std::map<std::string, Chain> chains_;
