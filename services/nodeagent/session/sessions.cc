@@ -31,6 +31,12 @@ const ContainerStatusValue* status_of(const PodStatusValue& status, const std::s
   return nullptr;
 }
 
+std::string why_waiting(const std::string& reason) {
+  if (reason == "ErrImagePull") return "image can't be pulled";
+  if (reason == "ImagePullBackOff") return "trying and failing to pull image";
+  return reason.empty() ? "ContainerCreating" : reason;
+}
+
 }  // namespace
 
 Sessions::Sessions(UvLoop& loop, bus::Bus& bus, Runtime& runtime, Executor& executor, Agent& agent,
@@ -76,12 +82,15 @@ void Sessions::logs(const std::shared_ptr<Offer>& offer, const PodWorker& pod, c
     if (status == nullptr) {
       return offer->refuse({Code::kBadRequest, fmt::format("container {} is not valid for pod {}", name, r.pod)});
     }
-    return offer->refuse(
-        {Code::kBadRequest, fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", name, r.pod,
-                                        status->state.reason.empty() ? "ContainerCreating" : status->state.reason)});
+    return offer->refuse({Code::kBadRequest, fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", name,
+                                                         r.pod, why_waiting(status->state.reason))});
   }
   auto attempt = container->attempt;
-  if (r.previous) {
+  // Between two runs the last one is the previous one, and also what there is to read without asking for it.
+  const auto* status = status_of(pod.status(), name);
+  const bool between = container->state == ContainerState::kExited && status != nullptr &&
+                       status->state.kind == ContainerStateValue::Kind::kWaiting;
+  if (r.previous && !between) {
     if (attempt == 0) {
       return offer->refuse({Code::kBadRequest,
                             fmt::format("previous terminated container \"{}\" in pod \"{}\" not found", name, r.pod)});

@@ -71,6 +71,7 @@ struct Descriptors {
   dup2(fds.in, 0);
   if (fds.out >= 0) dup2(fds.out, 1);
   if (fds.err >= 0) dup2(fds.err, 2);
+  close_range(3, ~0U, 0);  // what our caller holds open (a lock, a pipe) ends with us, not with the cluster
   execve(program, argv, envp);
   _exit(126);
 }
