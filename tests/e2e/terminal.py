@@ -25,13 +25,14 @@ if child == 0:
         os.dup2(inside, fd)
     os.execvp(program[0], program)
 
-deadline, typed, status = time.monotonic() + 60, False, None
+deadline, seen, typed, status = time.monotonic() + 30, b"", False, None
 while time.monotonic() < deadline and status is None:
     if select.select([terminal], [], [], 0.2)[0]:
         shown = os.read(terminal, 65536)
+        seen += shown
         sys.stdout.buffer.write(shown)
         sys.stdout.flush()
-        if not typed and shown.rstrip().endswith((b"#", b"$")):
+        if not typed and (b"# " in seen or b"$ " in seen):
             os.write(terminal, line.encode() + b"\r")
             typed = True
         continue
