@@ -183,6 +183,14 @@ TEST_F(AgentTest, ImagesArePulledOrTheirAbsenceIsTold) {
   EXPECT_THAT(status("never"), HasSubstr("ErrImageNeverPull"));
 }
 
+TEST_F(AgentTest, APodOfTheHostsNetworkIsProbedAtTheNodesAddress) {
+  put("web",
+      R"({"hostNetwork":true,"containers":[{"name":"web","image":"demo:1",
+      "readinessProbe":{"httpGet":{"path":"/ready","port":8080},"periodSeconds":2}}]})");
+  loop_.advance(std::chrono::milliseconds(1));
+  EXPECT_THAT(probes_.asked, Contains("http://10.0.0.1:8080/ready"));
+}
+
 TEST_F(AgentTest, ReadinessFollowsTheProbeAndLivenessRestarts) {
   probes_.healthy = false;
   put("web",

@@ -35,6 +35,12 @@ std::string PodWorker::log() const {
   return fmt::format("pod={}/{} uid={} ", observed_.ns, observed_.name, uid_);
 }
 
+std::string PodWorker::address() const {
+  const bool host = spec()->spec() != nullptr && spec()->spec()->host_network().value_or(false);
+  const auto& ips = host ? context_.node.host_ips : memory_.pod_ips;
+  return ips.empty() ? std::string() : ips[0];
+}
+
 void PodWorker::set_pod(model::Object pod) {
   pod_ = std::move(pod);
   desired_ = shown_anew_ = true;
@@ -43,8 +49,7 @@ void PodWorker::set_pod(model::Object pod) {
     observed_.name = pod_.name();
   }
   // Probes point into the pod's buffer.
-  prober_.reconcile(*spec(), observed_, memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0],
-                    context_.loop.wall());
+  prober_.reconcile(*spec(), observed_, address(), context_.loop.wall());
   wake();
 }
 
@@ -96,8 +101,7 @@ void PodWorker::decide() {
     if (ending) {
       prober_.stop();
     } else {
-      prober_.reconcile(*spec(), observed_, memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0],
-                        context_.loop.wall());
+      prober_.reconcile(*spec(), observed_, address(), context_.loop.wall());
     }
   }
   for (const auto& note : decision.notes) record(note.warning, note.reason, note.message);

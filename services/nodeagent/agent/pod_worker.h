@@ -85,6 +85,8 @@ class PodWorker {
   void record(bool warning, const std::string& reason, const std::string& message);
   FindReference find_reference() const;
   std::string log() const;
+  /// Where probes reach the pod; empty as long as it has no network.
+  std::string address() const;
   /// Wraps a callback so that it does nothing once this worker is gone.
   template <typename F>
   auto guard(F f) {

@@ -12,6 +12,12 @@ Duration seconds(flatbuffers::Optional<int32_t> v, int fallback) {
 }
 int count(flatbuffers::Optional<int32_t> v, int fallback) { return v.value_or(0) > 0 ? *v : fallback; }
 
+bool needs_address(const core::Probe& probe) {
+  if (const auto* http = probe.http_get()) return str(http->host()).empty();
+  if (const auto* tcp = probe.tcp_socket()) return str(tcp->host()).empty();
+  return false;
+}
+
 }  // namespace
 
 uint16_t resolve_port(const api::meta_v1::IntOrString* port, const core::Container& container) {
@@ -51,7 +57,7 @@ void Prober::reconcile(const core::Pod& pod, const RuntimePod& observed, const s
       auto& probed = containers_[c.id];
       // The pod's buffer changes with each of its revisions: take the pointers anew.
       probed.spec = &spec;
-      probed.ip = pod_ip;
+      if (!pod_ip.empty()) probed.ip = pod_ip;
       bool fresh = probed.id.empty();
       probed.id = c.id;
       probed.name = c.name;
@@ -91,6 +97,7 @@ void Prober::probe(const std::string& id, const std::string& kind) {
   p.timer = loop_.after(seconds(p.spec->period_seconds(), 10), [this, id, kind] { probe(id, kind); });
   bool startup = kind == "Startup";
   if (p.under_way || (startup ? c.results.started : !c.results.started)) return;
+  if (c.ip.empty() && needs_address(*p.spec)) return;  // the pod's network is not known: nothing is concluded
   p.under_way = true;
   auto timeout = seconds(p.spec->timeout_seconds(), 1);
   auto done = [this, id, kind, weak = std::weak_ptr<bool>(alive_)](const Status& result) {
