@@ -5,6 +5,7 @@
 
 #include "libs/model/draft.h"
 #include "libs/model/json.h"
+#include "libs/model/managed_fields.h"
 #include "libs/model/protobuf.h"
 #include "libs/model/selector.h"
 #include "libs/model/testing/random_object.h"
@@ -91,6 +92,32 @@ void label_selector(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(selector.matches(pod().meta()->labels()));
 }
 BENCHMARK(label_selector);
+
+// What a new object's managedFields cost its creator.
+void owners_of_a_new_pod(benchmark::State& state) {
+  for (auto _ : state) {
+    ManagedFields owners;
+    FieldChanges all;
+    all.added = all_fields(*pods().type, pod().root());
+    ManagedEntry writer;
+    writer.manager = "kubectl";
+    writer.api_version = "v1";
+    writer.time = 1'700'000'000;
+    note_update(owners, all, writer);
+    Draft draft(pod());
+    write_managed_fields(draft, std::move(owners));
+    benchmark::DoNotOptimize(draft.build());
+  }
+}
+BENCHMARK(owners_of_a_new_pod);
+
+void changes_of_a_status(benchmark::State& state) {
+  Draft draft(pod());
+  draft.set("status.message", "changed");
+  const Object after = draft.build();
+  for (auto _ : state) benchmark::DoNotOptimize(field_changes(*pods().type, pod().root(), after.root()));
+}
+BENCHMARK(changes_of_a_status);
 
 }  // namespace
 }  // namespace gantry::model

@@ -108,6 +108,47 @@ TEST_F(WritesTest, ADeletesOptionsAreChecked) {
   EXPECT_TRUE(g.stored("configmaps", "default", "c").is_null());
 }
 
+TEST_F(WritesTest, ACollectionIsDeletedBySelectors) {
+  for (const char* name : {"a", "b", "c"}) {
+    Json body = map(name);
+    body["metadata"]["labels"]["app"] = name == std::string("c") ? "keep" : "go";
+    ASSERT_TRUE(g.create("configmaps", "default", body).ok());
+  }
+  bus::Command command{.verb = bus::Verb::DeleteCollection,
+                       .resource = "configmaps",
+                       .ns = "default",
+                       .dry_run = true,
+                       .label_selector = "app=go"};
+  ASSERT_TRUE(g.call(command).ok());
+  EXPECT_EQ(g.list("configmaps", "default")->items.size(), 3u);
+  command.dry_run = false;
+  const auto gone = g.call(command);
+  ASSERT_TRUE(gone.ok());
+  EXPECT_EQ(gone->items.size(), 2u);
+  const auto left = g.list("configmaps", "default");
+  ASSERT_EQ(left->items.size(), 1u);
+  EXPECT_EQ(left->items[0].name(), "c");
+}
+
+TEST_F(WritesTest, EveryScalableKindHasAScale) {
+  for (const char* resource : {"statefulsets", "replicationcontrollers"}) {
+    if (model::Schema::get().by_resource(resource) == nullptr) continue;
+    Json body = TestGateway::deployment("s", 2);
+    if (resource == std::string("statefulsets")) {
+      body["spec"]["serviceName"] = "s";
+    } else {
+      body["spec"]["selector"] = {{"app", "s"}};
+    }
+    const auto made = g.create(resource, "default", body);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    ASSERT_TRUE(g.patch(resource, "default", "s", {{"spec", {{"replicas", 5}}}}, "scale").ok());
+    const Json scale = model::to_tree(g.get(resource, "default", "s", "scale")->object);
+    EXPECT_EQ(scale["spec"]["replicas"], 5);
+    EXPECT_EQ(scale["status"]["selector"], "app=s");
+    EXPECT_EQ(g.stored(resource, "default", "s")["metadata"]["generation"], 2);
+  }
+}
+
 TEST_F(WritesTest, ScaleShowsTheSelectorAndCountsTheGeneration) {
   ASSERT_TRUE(g.create("deployments", "default", TestGateway::deployment("web", 2)).ok());
   const Json scale = model::to_tree(g.get("deployments", "default", "web", "scale")->object);

@@ -77,7 +77,27 @@ std::string printed(const model::Labels* labels) {
 }
 
 bool has_generation(const model::Kind& kind) {
-  return kind.resource == "pods" || kind.resource == "deployments" || kind.resource == "replicasets";
+  static constexpr std::string_view kKinds[] = {"pods",
+                                                "deployments",
+                                                "replicasets",
+                                                "statefulsets",
+                                                "daemonsets",
+                                                "replicationcontrollers",
+                                                "jobs",
+                                                "cronjobs",
+                                                "poddisruptionbudgets",
+                                                "ingresses",
+                                                "ingressclasses",
+                                                "networkpolicies",
+                                                "customresourcedefinitions",
+                                                "flowschemas",
+                                                "prioritylevelconfigurations",
+                                                "servicecidrs",
+                                                "validatingadmissionpolicies",
+                                                "validatingadmissionpolicybindings",
+                                                "deviceclasses",
+                                                "resourceslices"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource) != std::end(kKinds);
 }
 
 bool has_status(const model::Kind& kind) { return kind.has_subresource("status"); }
