@@ -2,7 +2,6 @@
 #include <bit>
 
 #include "libs/model/assembler.h"
-#include "libs/model/draft.h"
 #include "libs/model/protobuf.h"
 
 namespace gantry::model {
@@ -13,9 +12,10 @@ class Encoder {
  public:
   explicit Encoder(std::string& out) : out_(out) {}
 
-  void table(const Wire& wire, const flatbuffers::Table* t) {
+  void table(const Wire& wire, const flatbuffers::Table* t, const Field* skipped = nullptr) {
     for (uint32_t number = 1; number < wire.entries.size(); ++number) {
       const auto& entry = wire.entries[number];
+      if (entry.field && entry.field == skipped) continue;
       if (entry.field && has_value(t, *entry.field)) {
         field(number, *entry.field, t);
       } else if (entry.inlined) {
@@ -29,6 +29,22 @@ class Encoder {
         if (!any) out_.resize(before);
       }
     }
+  }
+
+  /// A kind's root, with the object's revision in its metadata.
+  void object(const Object& object) {
+    const Type& type = *object.kind().type;
+    const Field* meta = type.by_json("metadata");
+    const bool own = meta != nullptr && meta->type != nullptr && meta->proto.size() == 1 && object.revision() != 0 &&
+                     present(object.root(), *meta);
+    if (own) message(meta->proto[0], [&] { metadata(*meta->type, table_of(object.root(), *meta), object.revision()); });
+    table(type.wire, object.root(), own ? meta : nullptr);
+  }
+
+  void metadata(const Type& type, const flatbuffers::Table* t, uint64_t revision) {
+    const Field* field = revision == 0 ? nullptr : type.by_json("resourceVersion");
+    table(type.wire, t, field);
+    if (field != nullptr) bytes(field->proto[0], std::to_string(revision));
   }
 
   void bytes(uint32_t number, std::string_view s) {
@@ -167,27 +183,34 @@ std::string to_protobuf(const Type& type, const flatbuffers::Table* table) {
   return out;
 }
 
-std::string to_protobuf(const Object& object) {
-  const Type& type = *object.kind().type;
-  std::string raw;
-  const Field* metadata = type.by_json("metadata");
-  if (object.revision() != 0 && metadata && present(object.root(), *metadata)) {
-    Draft draft(object);
-    draft.set("metadata.resourceVersion", std::to_string(object.revision()));
-    raw = to_protobuf(type, draft.build().root());
-  } else {
-    raw = to_protobuf(type, object.root());
-  }
+void to_protobuf(const Object& object, std::string& out) { Encoder(out).object(object); }
+
+std::string metadata_to_protobuf(const Object& object) {
+  std::string out;
+  const Field* meta = object.kind().type->by_json("metadata");
+  if (meta != nullptr && meta->type != nullptr && present(object.root(), *meta))
+    Encoder(out).metadata(*meta->type, table_of(object.root(), *meta), object.revision());
+  return out;
+}
+
+std::string seal_protobuf(std::string_view api_version, std::string_view kind, std::string_view message) {
   std::string out("k8s\0", 4);
+  out.reserve(message.size() + api_version.size() + kind.size() + 32);
   Encoder encoder(out);
   encoder.message(1, [&] {
-    encoder.bytes(1, object.kind().api_version());
-    encoder.bytes(2, object.kind().kind);
+    encoder.bytes(1, api_version);
+    encoder.bytes(2, kind);
   });
-  encoder.bytes(2, raw);
+  encoder.bytes(2, message);
   encoder.bytes(3, "");
   encoder.bytes(4, "");
   return out;
+}
+
+std::string to_protobuf(const Object& object) {
+  std::string message;
+  to_protobuf(object, message);
+  return seal_protobuf(object.kind().api_version(), object.kind().kind, message);
 }
 
 }  // namespace gantry::model

@@ -70,6 +70,10 @@ struct WatchRequest {
   std::optional<uint64_t> revision;
   /// Without a revision too: false = start with what comes from now on (sendInitialEvents=false).
   bool initial_events = true;
+  /// With initial events: they are at least as new as this revision.
+  uint64_t not_older_than = 0;
+  /// Whatever is at hand will do to begin with; otherwise all that was committed before the request.
+  bool any = false;
 };
 
 struct WatchCallbacks {
@@ -89,6 +93,8 @@ class Watch {
  public:
   virtual ~Watch() = default;
   virtual void resume() = 0;
+  /// Calls callbacks.bookmark before it returns, if everything up to now has been told.
+  virtual void remind() = 0;
 };
 
 struct ApiConfig {

@@ -17,8 +17,25 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   Watcher(Loop& loop, WatchCallbacks callbacks) : loop_(loop), callbacks_(std::move(callbacks)) {}
 
   void start() {
-    mirror_->at_head([self = weak_from_this()](Status status) {
-      if (const auto watcher = self.lock()) watcher->begin(std::move(status));
+    auto filter =
+        Filter::make(mirror_->kind(), request_.ns, request_.name, request_.label_selector, request_.field_selector);
+    if (!filter.ok()) return fail_later(std::move(filter.error()));
+    filter_ = std::move(*filter);
+    // Only initial events wait for a revision of the future.
+    bus::Command wanted;
+    wanted.revision = request_.not_older_than;
+    if (request_.any) wanted.match = bus::Match::kAny;
+    loop_.post([self = weak_from_this(), wanted] {
+      const auto watcher = self.lock();
+      if (!watcher) return;
+      await_view(*watcher->mirror_, wanted, [self](Status status) {
+        if (const auto w = self.lock()) w->begin(std::move(status));
+      });
+    });
+  }
+  void fail_later(Error error) {
+    loop_.post([self = weak_from_this(), error = std::move(error)] {
+      if (const auto watcher = self.lock()) watcher->fail(error);
     });
   }
   void fail(Error error) {
@@ -32,6 +49,11 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
     moved_.reset();
     bookmarks_.reset();
   }
+  void remind() {
+    if (closed_ || paused_ || !initial_told_ || !moved_ || next_ != mirror_->end()) return;
+    bookmarked_ = told_ = mirror_->revision();
+    if (callbacks_.bookmark) callbacks_.bookmark(bookmarked_, false);
+  }
   void resume() {
     paused_ = false;
     loop_.post([self = weak_from_this()] {
@@ -43,10 +65,6 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   void begin(Status status) {
     if (closed_) return;
     if (!status.ok()) return fail(status.error());
-    auto filter =
-        Filter::make(mirror_->kind(), request_.ns, request_.name, request_.label_selector, request_.field_selector);
-    if (!filter.ok()) return fail(std::move(filter.error()));
-    filter_ = std::move(*filter);
     const uint64_t from = request_.revision.value_or(0);
     if (from > mirror_->revision()) return fail(too_large_revision(from, mirror_->revision()));
     if (from != 0) {
@@ -102,9 +120,7 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
   void tell(WatchType type, const Object& object) { paused_ = !callbacks_.event(type, object); }
 
   void bookmark() {
-    if (closed_ || paused_ || !initial_told_ || next_ != mirror_->end() || mirror_->revision() == bookmarked_) return;
-    bookmarked_ = told_ = mirror_->revision();
-    if (callbacks_.bookmark) callbacks_.bookmark(bookmarked_, false);
+    if (mirror_->revision() != bookmarked_) remind();
   }
 
   Loop& loop_;
@@ -124,6 +140,7 @@ class Handle final : public Watch {
   explicit Handle(std::shared_ptr<Watcher> watcher) : watcher_(std::move(watcher)) {}
   ~Handle() override { watcher_->close(); }
   void resume() override { watcher_->resume(); }
+  void remind() override { watcher_->remind(); }
 
  private:
   std::shared_ptr<Watcher> watcher_;
@@ -139,9 +156,7 @@ std::unique_ptr<Watch> watch_mirror(Loop& loop, Mirror& mirror, WatchRequest req
 
 std::unique_ptr<Watch> failed_watch(Loop& loop, Error error, WatchCallbacks callbacks) {
   auto watcher = std::make_shared<Watcher>(loop, std::move(callbacks));
-  loop.post([weak = std::weak_ptr(watcher), error = std::move(error)] {
-    if (const auto w = weak.lock()) w->fail(error);
-  });
+  watcher->fail_later(std::move(error));
   return std::make_unique<Handle>(watcher);
 }
 

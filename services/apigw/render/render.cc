@@ -7,6 +7,8 @@
 #include "libs/model/json.h"
 #include "libs/model/selector.h"
 #include "services/apigw/render/columns.h"
+#include "services/apigw/render/list_writer.h"
+#include "services/apigw/render/parts.h"
 
 namespace gantry::apigw {
 namespace {
@@ -32,9 +34,16 @@ std::string metadata_json(const Object& object) {
   return out;
 }
 
-std::string partial_json(const Object& object) {
-  return R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)" + metadata_json(object) + "}";
+json cell(const model::Column& column, const Object& object, WallMicros now) {
+  if (column.source.starts_with("@")) {
+    auto function = find_column(std::string_view(column.source).substr(1));
+    return function ? function(object, now) : json("<unknown>");
+  }
+  auto value = model::field_value(object, std::string_view(column.source).substr(1));
+  return typed_cell(column, std::move(value));
 }
+
+}  // namespace
 
 std::string list_meta_json(const ListMeta& meta) {
   std::string out = "{";
@@ -57,38 +66,50 @@ std::string column_definitions(const Kind& kind) {
   return out.dump();
 }
 
-json cell(const model::Column& column, const Object& object, WallMicros now) {
-  if (column.source.starts_with("@")) {
-    auto function = find_column(std::string_view(column.source).substr(1));
-    return function ? function(object, now) : json("<unknown>");
-  }
-  auto value = model::field_value(object, std::string_view(column.source).substr(1));
-  return typed_cell(column, std::move(value));
+void append_partial(std::string& out, const Object& object) {
+  out.append(R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)")
+      .append(metadata_json(object))
+      .append("}");
 }
 
 void append_row(std::string& out, const Object& object, RowObject rows, WallMicros now) {
   json cells = json::array();
   for (const auto& column : object.kind().columns) cells.push_back(cell(column, object, now));
   out += "{\"cells\":" + cells.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (rows == RowObject::kMetadata) out += ",\"object\":" + partial_json(object);
+  if (rows == RowObject::kMetadata) {
+    out += ",\"object\":";
+    append_partial(out, object);
+  }
   if (rows == RowObject::kObject) out += ",\"object\":" + model::to_json(object);
   out += "}";
 }
 
-std::string table_json(const Kind& kind, const std::vector<Object>& items, const ListMeta& meta, RowObject rows,
-                       bool columns, WallMicros now) {
-  std::string out =
-      R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + list_meta_json(meta) + ",\"columnDefinitions\":";
-  out += columns ? column_definitions(kind) : "null";
+namespace {
+
+std::string partial_json(const Object& object) {
+  std::string out;
+  append_partial(out, object);
+  return out;
+}
+
+/// A Table of one row.
+std::string table_json(const Object& object, RowObject rows, bool columns, WallMicros now) {
+  std::string out = R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" +
+                    list_meta_json({object.revision(), "", {}}) + ",\"columnDefinitions\":";
+  out += columns ? column_definitions(object.kind()) : "null";
   out += ",\"rows\":[";
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (i > 0) out += ',';
-    append_row(out, items[i], rows, now);
-  }
+  append_row(out, object, rows, now);
   return out + "]}";
 }
 
 }  // namespace
+
+uint32_t retry_after(const Error& error) {
+  if (error.retry_after_seconds != 0) return error.retry_after_seconds;
+  const bool passes =
+      error.code == Code::kTooLargeRevision || error.code == Code::kUnavailable || error.code == Code::kTooManyRequests;
+  return passes ? 1 : 0;
+}
 
 std::string status_json(const Error& error) {
   json details = json::object();
@@ -96,8 +117,12 @@ std::string status_json(const Error& error) {
   if (!error.group.empty()) details["group"] = error.group;
   if (!error.kind.empty()) details["kind"] = error.kind;
   if (!error.uid.empty()) details["uid"] = error.uid;
-  json causes = json::array();
+  json causes = json::array(), metadata = json::object();
   for (const auto& cause : error.causes) {
+    if (cause.reason == "ContinueToken") {  // see core/reads.h
+      metadata["continue"] = cause.message;
+      continue;
+    }
     json c = {{"reason", cause.reason}, {"message", cause.message}};
     if (!cause.field.empty()) c["field"] = cause.field;
     causes.push_back(c);
@@ -106,14 +131,11 @@ std::string status_json(const Error& error) {
     causes.push_back({{"reason", "ResourceVersionTooLarge"}, {"message", "Too large resource version"}});
   }
   if (!causes.empty()) details["causes"] = causes;
-  uint32_t retry = error.retry_after_seconds;
-  if (retry == 0 && (error.code == Code::kTooLargeRevision || error.code == Code::kUnavailable ||
-                     error.code == Code::kTooManyRequests))
-    retry = 1;
+  const uint32_t retry = retry_after(error);
   if (retry != 0) details["retryAfterSeconds"] = retry;
   json status = {{"kind", "Status"},
                  {"apiVersion", "v1"},
-                 {"metadata", json::object()},
+                 {"metadata", metadata},
                  {"status", "Failure"},
                  {"message", error.message},
                  {"reason", reason(error.code)},
@@ -135,7 +157,7 @@ std::string success_json(const Object* gone) {
 std::string object_json(const Object& object, Form form, RowObject rows, WallMicros now) {
   switch (form) {
     case Form::kTable:
-      return table_json(object.kind(), {object}, {object.revision(), "", {}}, rows, true, now);
+      return table_json(object, rows, true, now);
     case Form::kPartial:
       return partial_json(object);
     case Form::kPlain:
@@ -146,30 +168,16 @@ std::string object_json(const Object& object, Form form, RowObject rows, WallMic
 
 std::string list_json(const Kind& kind, const std::vector<Object>& items, const ListMeta& meta, Form form,
                       RowObject rows, WallMicros now) {
-  if (form == Form::kTable) return table_json(kind, items, meta, rows, true, now);
   std::string out;
-  if (form == Form::kPartial) {
-    out = R"({"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":)";
-  } else {
-    out = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":)", kind.kind, kind.api_version());
-  }
-  out += list_meta_json(meta) + ",\"items\":[";
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (i > 0) out += ',';
-    if (form == Form::kPartial) {
-      out += partial_json(items[i]);
-    } else {
-      model::to_json(items[i], out, {.type_meta = false});
-    }
-  }
-  return out + "]}\n";
+  ListWriter(kind, items, meta, {.form = form, .rows = rows}, now).more(out, SIZE_MAX / 2);
+  return out;
 }
 
 std::string watch_json(std::string_view type, const Object& object, Form form, RowObject rows, bool columns,
                        WallMicros now) {
   std::string out = fmt::format("{{\"type\":\"{}\",\"object\":", type);
   if (form == Form::kTable) {
-    out += table_json(object.kind(), {object}, {object.revision(), "", {}}, rows, columns, now);
+    out += table_json(object, rows, columns, now);
   } else if (form == Form::kPartial) {
     out += partial_json(object);
   } else {

@@ -15,6 +15,8 @@ namespace gantry::apigw {
 
 /// A Status of a failure, with details and causes.
 std::string status_json(const Error& error);
+/// What a client is told to wait before it tries again, in seconds; 0: nothing.
+uint32_t retry_after(const Error& error);
 /// A Status of success; with an object that is gone, its details.
 std::string success_json(const model::Object* gone = nullptr);
 
@@ -22,6 +24,18 @@ std::string success_json(const model::Object* gone = nullptr);
 enum class Form : uint8_t { kPlain, kTable, kPartial };
 /// What the rows of a Table carry beside their cells.
 enum class RowObject : uint8_t { kNone, kMetadata, kObject };
+
+enum class Encoding : uint8_t { kJson, kYaml, kProtobuf };
+const char* content_type(Encoding encoding);
+
+/// All that Accept and the query say about how an object is to look.
+struct Shape {
+  Form form = Form::kPlain;
+  RowObject rows = RowObject::kMetadata;
+  Encoding encoding = Encoding::kJson;
+  bool pretty = false;
+  bool operator==(const Shape&) const = default;
+};
 
 struct ListMeta {
   uint64_t revision = 0;
@@ -38,6 +52,13 @@ std::string watch_json(std::string_view type, const model::Object& object, Form 
                        WallMicros now);
 std::string bookmark_json(const model::Kind& kind, uint64_t revision, bool initial_end, Form form);
 std::string watch_error_json(const Error& error);
+
+// The same in the encoding of the shape. Tables have no protobuf: JSON.
+std::string encode_object(const model::Object& object, const Shape& shape, WallMicros now);
+std::string encode_status(const Error& error, const Shape& shape = {});
+std::string encode_success(const model::Object* gone, const Shape& shape);
+/// JSON text that was made here, as YAML or indented where the shape says so.
+std::string restyle(std::string json, const Shape& shape);
 
 /// What a Kubernetes user sees as AGE: 12s, 3m4s, 5h, 2d3h.
 std::string human_duration(int64_t seconds);

@@ -8,6 +8,7 @@
 #include "libs/model/json.h"
 #include "libs/model/protobuf.h"
 #include "schemas/all.h"
+#include "services/apigw/rest/options.h"
 
 namespace gantry::apigw {
 namespace {
@@ -142,19 +143,6 @@ Status read_delete_options(const http::Request& request, Command& command) {
   return Done{};
 }
 
-Status read_list_options(const http::Query& query, Command& command) {
-  command.label_selector = query.get("labelSelector");
-  command.field_selector = query.get("fieldSelector");
-  command.continue_token = query.get("continue");
-  auto limit = number<uint32_t>(query, "limit");
-  if (!limit.ok()) return limit.error();
-  command.limit = limit->value_or(0);
-  auto revision = number<uint64_t>(query, "resourceVersion");
-  if (!revision.ok()) return revision.error();
-  command.revision = revision->value_or(0);
-  return Done{};
-}
-
 // The manager of a client that names none: `kubectl/v1.34 ...` is kubectl.
 std::string user_agent(const http::Request& request) {
   constexpr size_t kMaxManager = 128;
@@ -175,39 +163,6 @@ const model::Kind& body_kind(const Route& route) {
 }
 
 }  // namespace
-
-Result<Accepted> parse_accept(std::string_view accept) {
-  Accepted out;
-  if (accept.empty()) return out;
-  bool only_others = true;
-  while (!accept.empty()) {
-    auto comma = accept.find(',');
-    auto item = accept.substr(0, comma);
-    accept = comma == std::string_view::npos ? std::string_view() : accept.substr(comma + 1);
-    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
-    auto type = media_type(item);
-    if (type != "application/json" && type != "*/*" && type != "application/*") continue;
-    only_others = false;
-    auto has = [&](std::string_view parameter) { return item.find(parameter) != std::string_view::npos; };
-    if (has("as=")) {
-      if (has("as=APIGroupDiscoveryList")) {
-        if (!has("v=v2;") && !item.ends_with("v=v2")) continue;  // an older form: the next alternative
-        out.aggregated_discovery = true;
-      } else if (has("as=Table") && has("v=v1") && !has("v=v1beta1")) {
-        out.form = Form::kTable;
-      } else if (has("as=PartialObjectMetadata") && has("v=v1") && !has("v=v1beta1")) {
-        out.form = Form::kPartial;
-      } else {
-        continue;
-      }
-    }
-    return out;
-  }
-  if (only_others) {
-    return Error{Code::kNotAcceptable, "only the following media types are accepted: application/json"};
-  }
-  return out;
-}
 
 Result<Command> to_command(const Route& route, const http::Request& request) {
   Command command;
@@ -232,10 +187,10 @@ Result<Command> to_command(const Route& route, const http::Request& request) {
   Status status = Done{};
   if (route.verb == "get") {
     command.verb = Verb::Get;
-    status = read_list_options(query, command);
+    status = read_get_options(query, command);
   } else if (route.verb == "list") {
     command.verb = Verb::List;
-    status = read_list_options(query, command);
+    status = read_list_options(*route.kind, query, command);
   } else if (route.verb == "create") {
     command.verb = Verb::Create;
     status = read_body(request, body_kind(route), command);
@@ -250,9 +205,10 @@ Result<Command> to_command(const Route& route, const http::Request& request) {
     status = read_delete_options(request, command);
   } else if (route.verb == "deletecollection") {
     command.verb = Verb::DeleteCollection;
-    status = read_list_options(query, command);
+    status = read_list_options(*route.kind, query, command);
     if (status.ok()) {
       command.revision = 0;  // of the list, not of what is deleted
+      command.match = bus::Match::kNewest;
       status = read_delete_options(request, command);
     }
   } else {

@@ -4,18 +4,9 @@
 
 #include "libs/bus/command.h"
 #include "libs/http/message.h"
-#include "services/apigw/render/render.h"
 #include "services/apigw/rest/route.h"
 
 namespace gantry::apigw {
-
-/// How the client wants to be answered.
-struct Accepted {
-  Form form = Form::kPlain;
-  bool aggregated_discovery = false;
-};
-/// From Accept: the first of its alternatives that can be had. kNotAcceptable names those that can.
-Result<Accepted> parse_accept(std::string_view accept);
 
 /// The command for a route to a resource. kBadRequest, kUnsupportedMediaType, kMethodNotAllowed.
 Result<bus::Command> to_command(const Route& route, const http::Request& request);

@@ -2,46 +2,12 @@
 
 #include <fmt/format.h>
 
-#include "libs/model/json.h"
+#include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/discovery.h"
 
 namespace gantry::apigw {
 namespace {
-
-/// A warning header as RFC 7234 has it; quotes and backslashes escaped, control characters dropped.
-std::string warning_header(const std::string& text) {
-  std::string out = "299 - \"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) out += c;
-  }
-  return out + "\"";
-}
-
-Result<RowObject> parse_include_object(const http::Query& query) {
-  auto value = query.get("includeObject");
-  if (value.empty() || value == "Metadata") return RowObject::kMetadata;
-  if (value == "None") return RowObject::kNone;
-  if (value == "Object") return RowObject::kObject;
-  return Error{Code::kBadRequest, fmt::format("unrecognized includeObject value: {}", value)};
-}
-
-/// Kinds whose delete answers with the object as it was; the others with a Status.
-bool answers_with_object(const model::Kind& kind) {
-  static constexpr std::string_view kKinds[] = {"pods",
-                                                "services",
-                                                "podtemplates",
-                                                "resourcequotas",
-                                                "persistentvolumes",
-                                                "persistentvolumeclaims",
-                                                "serviceaccounts",
-                                                "storageclasses",
-                                                "volumeattachments",
-                                                "csinodes",
-                                                "csidrivers"};
-  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource) != std::end(kKinds);
-}
 
 Result<Identity> identify(const http::Request& request) {
   if (request.peer) return identity_of_user(request.peer->common_name, request.peer->organizations);
@@ -51,20 +17,11 @@ Result<Identity> identify(const http::Request& request) {
 
 }  // namespace
 
-void send_failure(http::Responder& responder, const Error& error) {
-  http::Headers headers{{"Content-Type", "application/json"}};
-  if (error.code == Code::kTooManyRequests || error.code == Code::kUnavailable) {
-    headers.add("Retry-After", std::to_string(std::max(1U, error.retry_after_seconds)));
-  }
-  responder.send(http_status(error.code), std::move(headers), status_json(error));
-}
+void Rest::Exchange::fail(const Error& error) const { send_failure(*responder, error, accepted.shape); }
 
-void Rest::Exchange::fail(const Error& error) const { send_failure(*responder, error); }
-
-void Rest::Exchange::send(int status, std::string body, const std::vector<std::string>& warnings) const {
-  http::Headers headers{{"Content-Type", "application/json"}, {"Cache-Control", "no-cache, private"}};
-  for (const auto& warning : warnings) headers.add("Warning", warning_header(warning));
-  responder->send(status, std::move(headers), std::move(body));
+void Rest::Exchange::send(int status, std::string body) const {
+  responder->send(status, {{"Content-Type", "application/json"}, {"Cache-Control", "no-cache, private"}},
+                  std::move(body));
 }
 
 Rest::Rest(Loop& loop, Api& api, bus::Bus& bus, RestConfig config)
@@ -138,9 +95,6 @@ void Rest::document(Exchange& exchange) {
 void Rest::resource(std::shared_ptr<Exchange> exchange) {
   const auto& route = exchange->route;
   const auto& request = exchange->request;
-  auto rows = parse_include_object(request.query);
-  if (!rows.ok()) return exchange->fail(rows.error());
-  exchange->rows = *rows;
   if (route.subresource == "log") {
     if (request.method != "GET")
       return exchange->fail(
@@ -152,48 +106,20 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
     return start_exec(loop_, api_, bus_, std::move(exchange->request), exchange->route, exchange->identity,
                       exchange->responder);
   }
-  auto accepted = parse_accept(request.headers.get("Accept"));
-  if (!accepted.ok()) {
-    // Typed clients may ask for protobuf alone; JSON is better than nothing only where they also accept it.
-    return exchange->fail(accepted.error());
-  }
+  const bool watch = route.verb == "watch";
+  auto accepted = accepted_by(request, watch ? AcceptUse::kWatch : AcceptUse::kAnswer);
+  if (!accepted.ok()) return exchange->fail(accepted.error());
   exchange->accepted = *accepted;
-  if (route.verb == "watch") {
-    return start_watch(loop_, api_, request, route, exchange->identity, *accepted, *rows, exchange->responder);
-  }
+  if (watch)
+    return start_watch(loop_, api_, frames_, request, route, exchange->identity, accepted->shape, exchange->responder);
   auto command = to_command(route, request);
   if (!command.ok()) return exchange->fail(command.error());
   // A delete that has only begun.
   const bool waits = command->verb == bus::Verb::Delete && command->propagation == "Foreground";
-  api_.handle(exchange->identity, std::move(*command), [this, exchange, waits](Result<Answer> result) {
-    if (!result.ok()) return exchange->fail(result.error());
-    const auto& answer = *result;
-    auto form = exchange->accepted.form;
-    switch (answer.outcome) {
-      case Answer::Outcome::kList:
-        exchange->send(
-            200,
-            list_json(*exchange->route.kind, answer.items, {answer.revision, answer.continue_token, answer.remaining},
-                      form, exchange->rows, loop_.wall()),
-            answer.warnings);
-        return;
-      case Answer::Outcome::kObject:
-      case Answer::Outcome::kCreated:
-        exchange->send(answer.outcome == Answer::Outcome::kCreated ? 201
-                       : waits                                     ? 202
-                                                                   : 200,
-                       object_json(answer.object, form, exchange->rows, loop_.wall()), answer.warnings);
-        return;
-      case Answer::Outcome::kDeleted: {
-        bool whole = answer.object && answers_with_object(answer.object.kind());
-        exchange->send(
-            200, whole ? object_json(answer.object, form, exchange->rows, loop_.wall()) : success_json(&answer.object),
-            answer.warnings);
-        return;
-      }
-      default:
-        exchange->send(201, success_json(), answer.warnings);
-    }
+  api_.handle(exchange->identity, std::move(*command), [this, exchange, waits](Result<Answer> answer) {
+    if (!answer.ok()) return exchange->fail(answer.error());
+    const ResponseStyle style{exchange->accepted.shape, http::accepts_gzip(exchange->request.headers), waits ? 202 : 200};
+    send_answer(loop_, exchange->responder, style, *exchange->route.kind, std::move(*answer));
   });
 }
 

@@ -12,7 +12,10 @@
 #include "libs/http/message.h"
 #include "libs/http/responder.h"
 #include "services/apigw/core/api.h"
+#include "services/apigw/render/frames.h"
+#include "services/apigw/rest/accept.h"
 #include "services/apigw/rest/body.h"
+#include "services/apigw/rest/respond.h"
 #include "services/apigw/rest/route.h"
 
 namespace gantry::apigw {
@@ -28,6 +31,7 @@ class Rest {
   ~Rest();
 
   void handle(http::Request request, std::shared_ptr<http::Responder> responder);
+  const Frames::Counters& frames() const { return frames_.counters(); }
 
  private:
   struct Exchange;
@@ -39,6 +43,7 @@ class Rest {
   Api& api_;
   bus::Bus& bus_;
   RestConfig config_;
+  Frames frames_;
 };
 
 /// One request on its way.
@@ -48,21 +53,18 @@ struct Rest::Exchange {
   Identity identity;
   Route route;
   Accepted accepted;
-  RowObject rows = RowObject::kMetadata;
 
   void fail(const Error& error) const;
-  void send(int status, std::string body, const std::vector<std::string>& warnings = {}) const;
+  /// JSON that is no object.
+  void send(int status, std::string body) const;
 };
 
 // Each takes over the exchange and keeps itself alive until its end.
-void start_watch(Loop& loop, Api& api, const http::Request& request, const Route& route, const Identity& identity,
-                 const Accepted& accepted, RowObject rows, std::shared_ptr<http::Responder> responder);
+void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& request, const Route& route,
+                 const Identity& identity, const Shape& shape, std::shared_ptr<http::Responder> responder);
 void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,
                 const Identity& identity, std::shared_ptr<http::Responder> responder);
 void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,
                 const Identity& identity, std::shared_ptr<http::Responder> responder);
-
-/// Answers with a Status.
-void send_failure(http::Responder& responder, const Error& error);
 
 }  // namespace gantry::apigw

@@ -2,19 +2,21 @@
 
 #include <algorithm>
 
+#include "services/apigw/rest/options.h"
+
 namespace gantry::apigw {
 namespace {
 
-std::string verb_of(const http::Request& request, bool collection) {
+/// "" for what no resource of this kind allows. `bare`: no subresource.
+std::string verb_of(const http::Request& request, bool collection, bool bare) {
   const auto& m = request.method;
   if (m == "GET" || m == "HEAD") {
-    auto watch = request.query.get("watch");
-    if (watch == "true" || watch == "1") return "watch";
-    return collection ? "list" : "get";
+    if (!collection) return "get";  // whatever ?watch says
+    return query_flag(request.query, "watch") ? "watch" : "list";
   }
-  if (m == "POST") return "create";
-  if (m == "PUT") return "update";
-  if (m == "PATCH") return "patch";
+  if (m == "POST") return collection || !bare ? "create" : "";
+  if (m == "PUT") return collection ? "" : "update";
+  if (m == "PATCH") return collection ? "" : "patch";
   if (m == "DELETE") return collection ? "deletecollection" : "delete";
   return "";
 }
@@ -28,6 +30,8 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
   // parts[i...]: [namespaces/<ns>/]<resource>[/<name>[/<subresource>[/...]]]
   route.target = Route::Target::kResource;
   auto at = [&](size_t n) { return n < parts.size() ? parts[n] : std::string(); };
+  const bool watch = at(i) == "watch";  // the old way to ask for one: /api/v1/watch/pods
+  if (watch) ++i;
   if (at(i) == "namespaces" && parts.size() > i + 2 && at(i + 2) != "status" && at(i + 2) != "finalize") {
     route.ns = at(i + 1);
     i += 2;
@@ -41,7 +45,11 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
   route.name = at(i + 1);
   route.subresource = at(i + 2);
   for (size_t n = i + 3; n < parts.size(); ++n) route.rest += "/" + parts[n];
-  route.verb = verb_of(request, route.name.empty());
+  route.verb = verb_of(request, route.name.empty(), route.subresource.empty());
+  if (watch) {
+    if (parts.size() > i + 2) route.target = Route::Target::kNone;
+    route.verb = request.method == "GET" ? "watch" : "";
+  }
   bool needs_namespace = route.kind->namespaced && route.ns.empty() && (!route.name.empty() || route.verb == "create");
   bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource);
   if (needs_namespace || !known_subresource) route.target = Route::Target::kNone;

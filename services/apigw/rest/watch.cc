@@ -1,54 +1,47 @@
-// Watches over HTTP: one JSON document for each event, in the form that Accept asked for, until the time-out, the
-// client or the core ends it.
+// Watches over HTTP: a frame for each event, in the form that Accept asked for, until the time-out, the client or the
+// core ends it.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <random>
 
-#include "services/apigw/render/render.h"
+#include "services/apigw/render/frames.h"
+#include "services/apigw/rest/options.h"
 #include "services/apigw/rest/rest.h"
 
 namespace gantry::apigw {
 namespace {
 
+// A watcher that has this much before it is left alone until it has read: its place in the window costs nothing.
+constexpr size_t kEnough = 128 * 1024;
+
 class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
  public:
-  HttpWatch(Loop& loop, const Route& route, Form form, RowObject rows, bool bookmarks,
+  HttpWatch(Loop& loop, Frames& frames, const model::Kind& kind, const Shape& shape,
             std::shared_ptr<http::Responder> responder)
-      : loop_(loop),
-        kind_(*route.kind),
-        form_(form),
-        rows_(rows),
-        bookmarks_(bookmarks),
-        responder_(std::move(responder)) {}
+      : loop_(loop), frames_(frames), kind_(kind), shape_(shape), responder_(std::move(responder)) {}
 
-  void start(Api& api, const Identity& identity, WatchRequest request, std::chrono::seconds timeout) {
-    auto self = shared_from_this();  // the callbacks keep this alive until finish()
-    keep_ = self;
+  void start(Api& api, const Identity& identity, WatchOptions options) {
+    keep_ = shared_from_this();  // the callbacks keep this alive until finish()
     WatchCallbacks callbacks;
     callbacks.event = [this](WatchType type, const model::Object& object) { return event(type, object); };
     callbacks.bookmark = [this](uint64_t revision, bool initial_end) { bookmark(revision, initial_end); };
     callbacks.error = [this](const Error& error) { fail(error); };
     responder_->on_close([this] { finish(); });
-    timer_ = loop_.after(timeout, [this] {
-      open();
-      responder_->end();
-      finish();
-    });
-    initial_end_wanted_ = request.initial_events && !request.revision && bookmarks_;
-    watch_ = api.watch(identity, std::move(request), std::move(callbacks));
-    // A client waits for the head before it believes in the watch, and an error that comes at once should be a Status
-    // with its own code.
-    loop_.post([weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->open();
-    });
+    timer_ = loop_.after(options.timeout, [this] { time_out(); });
+    bookmarks_ = options.bookmarks;
+    const auto& request = options.request;
+    initial_end_wanted_ = request.initial_events && !request.revision && options.streaming_list && bookmarks_;
+    watch_ = api.watch(identity, std::move(options.request), std::move(callbacks));
   }
 
  private:
   void open() {
     if (opened_ || finished_) return;
     opened_ = true;
-    responder_->start(200, {{"Content-Type", "application/json"}, {"Cache-Control", "no-cache, private"}},
+    responder_->start(200,
+                      {{"Content-Type", watch_content_type(shape_.encoding)},
+                       {"Cache-Control", "no-cache, private"},
+                       {"Vary", "Accept"}},
                       http::Length::kEndless);
   }
 
@@ -56,8 +49,8 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
     if (finished_) return true;
     open();
     const char* name = type == WatchType::kAdded ? "ADDED" : type == WatchType::kModified ? "MODIFIED" : "DELETED";
-    responder_->write(watch_json(name, object, form_, rows_, !std::exchange(columns_sent_, true), loop_.wall()));
-    if (responder_->buffered() < http::kHighWater) return true;
+    responder_->write(*frames_.event(name, object, shape_, !std::exchange(columns_sent_, true), loop_.wall()));
+    if (responder_->buffered() < kEnough) return true;
     responder_->on_drained([weak = weak_from_this()] {
       auto self = weak.lock();
       if (self && !self->finished_ && self->watch_) self->watch_->resume();
@@ -69,16 +62,28 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
     if (finished_) return;
     open();
     if (bookmarks_ && (!initial_end || initial_end_wanted_))
-      responder_->write(bookmark_json(kind_, revision, initial_end, form_));
+      responder_->write(Frames::bookmark(kind_, revision, initial_end, shape_));
   }
 
+  // Who comes back after this need not see again what this watch has told.
+  void time_out() {
+    if (finished_) return;
+    open();
+    if (watch_) watch_->remind();
+    responder_->end();
+    finish();
+  }
+
+  // Once the request itself is found to be in order, an error is an event: clients expect it so.
   void fail(const Error& error) {
     if (finished_) return;
-    if (!opened_) {
-      send_failure(*responder_, error);
-    } else {
-      responder_->write(watch_error_json(error));
+    const bool as_event = opened_ || error.code == Code::kExpired || error.code == Code::kTooLargeRevision;
+    if (as_event) {
+      open();
+      responder_->write(Frames::error(error, shape_));
       responder_->end();
+    } else {
+      send_failure(*responder_, error, shape_);
     }
     finish();
   }
@@ -95,57 +100,30 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
   }
 
   Loop& loop_;
+  Frames& frames_;
   const model::Kind& kind_;
-  Form form_;
-  RowObject rows_;
-  bool bookmarks_;
+  const Shape shape_;
   std::shared_ptr<http::Responder> responder_;
   std::unique_ptr<Watch> watch_;
   Timer timer_;
   std::shared_ptr<HttpWatch> keep_;
-  bool opened_ = false, finished_ = false, columns_sent_ = false, initial_end_wanted_ = false;
+  bool bookmarks_ = false, initial_end_wanted_ = false;
+  bool opened_ = false, finished_ = false, columns_sent_ = false;
 };
 
 }  // namespace
 
-void start_watch(Loop& loop, Api& api, const http::Request& request, const Route& route, const Identity& identity,
-                 const Accepted& accepted, RowObject rows, std::shared_ptr<http::Responder> responder) {
-  const auto& query = request.query;
-  WatchRequest watch;
-  watch.resource = route.kind->resource;
-  watch.ns = route.ns;
-  watch.name = route.name;
-  watch.label_selector = query.get("labelSelector");
-  watch.field_selector = query.get("fieldSelector");
-  auto revision = query.get("resourceVersion");
-  if (!revision.empty() && revision != "0") {
-    uint64_t value = 0;
-    auto [end, error] = std::from_chars(revision.data(), revision.data() + revision.size(), value);
-    if (error != std::errc() || end != revision.data() + revision.size()) {
-      return send_failure(
-          *responder,
-          {Code::kBadRequest,
-           fmt::format("resourceVersion: Invalid value: \"{}\": strconv.ParseUint: parsing \"{}\": invalid syntax",
-                       revision, revision)});
-    }
-    watch.revision = value;
-  }
-  if (query.get("sendInitialEvents") == "false") watch.initial_events = false;
-  bool streaming_list = query.get("sendInitialEvents") == "true";
-  if (streaming_list) {
-    watch.revision.reset();  // all of the present first, at least as new as was asked
-  }
-  bool bookmarks =
-      query.get("allowWatchBookmarks") == "true" || query.get("allowWatchBookmarks") == "1" || streaming_list;
-  int64_t seconds = 0;
-  auto timeout = query.get("timeoutSeconds");
-  std::from_chars(timeout.data(), timeout.data() + timeout.size(), seconds);
-  if (seconds <= 0) {
+void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& request, const Route& route,
+                 const Identity& identity, const Shape& shape, std::shared_ptr<http::Responder> responder) {
+  auto options = read_watch_options(route, request.query);
+  if (!options.ok()) return send_failure(*responder, options.error(), shape);
+  if (options->timeout.count() == 0) {
     static std::minstd_rand random(std::random_device{}());
-    seconds = 1800 + static_cast<int64_t>(random() % 1800);  // spread, so that watches do not all come back at once
+    // Spread, so that watches do not all come back at once.
+    options->timeout = std::chrono::seconds(1800 + static_cast<int64_t>(random() % 1800));
   }
-  std::make_shared<HttpWatch>(loop, route, accepted.form, rows, bookmarks, std::move(responder))
-      ->start(api, identity, std::move(watch), std::chrono::seconds(std::min<int64_t>(seconds, 86'400)));
+  std::make_shared<HttpWatch>(loop, frames, *route.kind, shape, std::move(responder))
+      ->start(api, identity, std::move(*options));
 }
 
 }  // namespace gantry::apigw
