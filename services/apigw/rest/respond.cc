@@ -61,8 +61,8 @@ void send(http::Responder& responder, int status, const ResponseStyle& style, co
 /// A long list on its way: a piece for each turn of the loop, none while the peer has not taken the last ones.
 class Sender : public std::enable_shared_from_this<Sender> {
  public:
-  Sender(Loop& loop, std::shared_ptr<http::Responder> responder, const ResponseStyle& style, ListWriter writer)
-      : loop_(loop), responder_(std::move(responder)), style_(style), writer_(std::move(writer)) {}
+  Sender(Turns& turns, std::shared_ptr<http::Responder> responder, const ResponseStyle& style, ListWriter writer)
+      : turns_(turns), responder_(std::move(responder)), style_(style), writer_(std::move(writer)) {}
 
   void start(const std::vector<std::string>& warnings) {
     std::string piece;
@@ -96,10 +96,10 @@ class Sender : public std::enable_shared_from_this<Sender> {
     if (!more) return responder_->end();
     const auto go_on = [self = shared_from_this()] { self->next(); };
     if (responder_->buffered() > http::kHighWater) return responder_->on_drained(go_on);
-    loop_.post(go_on);
+    turns_.add(go_on);
   }
 
-  Loop& loop_;
+  Turns& turns_;
   std::shared_ptr<http::Responder> responder_;
   const ResponseStyle style_;
   ListWriter writer_;
@@ -108,7 +108,19 @@ class Sender : public std::enable_shared_from_this<Sender> {
 
 }  // namespace
 
-void send_answer(Loop& loop, std::shared_ptr<http::Responder> responder, const ResponseStyle& style,
+void Turns::add(std::function<void()> piece) {
+  waiting_.push_back(std::move(piece));
+  if (waiting_.size() == 1) loop_.post(alive_.guard([this] { run(); }));
+}
+
+void Turns::run() {
+  auto piece = std::move(waiting_.front());
+  piece();
+  waiting_.pop_front();
+  if (!waiting_.empty()) loop_.post(alive_.guard([this] { run(); }));
+}
+
+void send_answer(Loop& loop, Turns& turns, std::shared_ptr<http::Responder> responder, const ResponseStyle& style,
                  const model::Kind& kind, Answer answer) {
   const auto whole = [&](int status) {
     send(*responder, status, style, answer.warnings, encode_object(answer.object, style.shape, loop.wall()));
@@ -117,7 +129,7 @@ void send_answer(Loop& loop, std::shared_ptr<http::Responder> responder, const R
     case Answer::Outcome::kList: {
       ListMeta meta{answer.revision, answer.continue_token, answer.remaining};
       ListWriter writer(kind, std::move(answer.items), std::move(meta), style.shape, loop.wall());
-      std::make_shared<Sender>(loop, std::move(responder), style, std::move(writer))->start(answer.warnings);
+      std::make_shared<Sender>(turns, std::move(responder), style, std::move(writer))->start(answer.warnings);
       return;
     }
     case Answer::Outcome::kObject:

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <cstdlib>
+
 #include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/discovery.h"
@@ -15,6 +18,29 @@ Result<Identity> identify(const http::Request& request) {
   return anonymous();
 }
 
+/// How long the client is willing to wait, as `timeout=30s`; no longer than the server is.
+Result<Duration> time_limit(const http::Query& query) {
+  constexpr Duration kMost = std::chrono::seconds(60);
+  const std::string text(query.get("timeout"));
+  if (text.empty()) return kMost;
+  char* unit = nullptr;
+  const double value = std::strtod(text.c_str(), &unit);
+  const std::string_view name(unit);
+  const double seconds = name == "s" ? 1 : name == "ms" ? 0.001 : name == "m" ? 60 : name == "h" ? 3600 : 0;
+  const bool good = unit != text.c_str() && seconds != 0 && std::isfinite(value) && value >= 0;
+  if (!good) return Error{Code::kBadRequest, "invalid timeout specified in the request URL - time: invalid duration"};
+  const double wanted = value * seconds * 1e6;
+  if (wanted == 0) return kMost;
+  return wanted < static_cast<double>(kMost.count()) ? Duration(static_cast<int64_t>(wanted)) : kMost;
+}
+
+/// What a request costs, in seats: everything at once costs more than one object or a page.
+size_t width_of(const Route& route, const http::Query& query) {
+  const bool all = (route.verb == "list" || route.verb == "watch" || route.verb == "deletecollection") &&
+                   query.get("limit").empty() && route.name.empty();
+  return all ? 4 : 1;
+}
+
 }  // namespace
 
 void Rest::Exchange::fail(const Error& error) const { send_failure(*responder, error, accepted.shape); }
@@ -25,7 +51,7 @@ void Rest::Exchange::send(int status, std::string body) const {
 }
 
 Rest::Rest(Loop& loop, Api& api, bus::Bus& bus, RestConfig config)
-    : loop_(loop), api_(api), bus_(bus), config_(std::move(config)) {}
+    : loop_(loop), api_(api), bus_(bus), config_(std::move(config)), flow_(loop), turns_(loop) {}
 Rest::~Rest() = default;
 
 void Rest::handle(http::Request request, std::shared_ptr<http::Responder> responder) {
@@ -110,16 +136,49 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
   auto accepted = accepted_by(request, watch ? AcceptUse::kWatch : AcceptUse::kAnswer);
   if (!accepted.ok()) return exchange->fail(accepted.error());
   exchange->accepted = *accepted;
-  if (watch)
-    return start_watch(loop_, api_, frames_, request, route, exchange->identity, accepted->shape, exchange->responder);
-  auto command = to_command(route, request);
+  const auto limit = time_limit(request.query);
+  if (!limit.ok()) return exchange->fail(limit.error());
+  if (!watch) {
+    exchange->deadline = loop_.after(*limit, [weak = std::weak_ptr(exchange)] {
+      const auto late = weak.lock();
+      if (!late || std::exchange(late->answered, true)) return;
+      late->fail({Code::kTimeout, "request did not complete within the allotted timeout"});
+      late->seat.reset();
+    });
+  }
+  FlowControl::Ticket ticket;
+  ticket.level = FlowControl::level_of(exchange->identity);
+  ticket.flow = exchange->identity.user + "/" + route.ns;
+  ticket.width = width_of(route, request.query);
+  ticket.begin = [this, exchange](FlowControl::Seat seat) {
+    if (exchange->answered || exchange->responder->closed()) return;
+    exchange->seat = std::move(seat);
+    exchange->route.verb == "watch" ? this->watch(*exchange) : serve(exchange);
+  };
+  ticket.refuse = [exchange](const Error& error) {
+    if (!std::exchange(exchange->answered, true)) exchange->fail(error);
+  };
+  flow_.enter(std::move(ticket));
+}
+
+// It holds a seat only while it tells what there is.
+void Rest::watch(Exchange& exchange) {
+  start_watch(loop_, api_, frames_, exchange.request, exchange.route, exchange.identity, exchange.accepted.shape,
+              std::move(exchange.seat), exchange.responder);
+}
+
+void Rest::serve(const std::shared_ptr<Exchange>& exchange) {
+  auto command = to_command(exchange->route, exchange->request);
   if (!command.ok()) return exchange->fail(command.error());
   // A delete that has only begun.
   const bool waits = command->verb == bus::Verb::Delete && command->propagation == "Foreground";
   api_.handle(exchange->identity, std::move(*command), [this, exchange, waits](Result<Answer> answer) {
+    exchange->seat.reset();
+    if (std::exchange(exchange->answered, true)) return;
     if (!answer.ok()) return exchange->fail(answer.error());
-    const ResponseStyle style{exchange->accepted.shape, http::accepts_gzip(exchange->request.headers), waits ? 202 : 200};
-    send_answer(loop_, exchange->responder, style, *exchange->route.kind, std::move(*answer));
+    const ResponseStyle style{exchange->accepted.shape, http::accepts_gzip(exchange->request.headers),
+                              waits ? 202 : 200};
+    send_answer(loop_, turns_, exchange->responder, style, *exchange->route.kind, std::move(*answer));
   });
 }
 

@@ -15,6 +15,7 @@
 #include "services/apigw/render/frames.h"
 #include "services/apigw/rest/accept.h"
 #include "services/apigw/rest/body.h"
+#include "services/apigw/rest/flow.h"
 #include "services/apigw/rest/respond.h"
 #include "services/apigw/rest/route.h"
 
@@ -32,10 +33,13 @@ class Rest {
 
   void handle(http::Request request, std::shared_ptr<http::Responder> responder);
   const Frames::Counters& frames() const { return frames_.counters(); }
+  const FlowControl& flow() const { return flow_; }
 
  private:
   struct Exchange;
   void resource(std::shared_ptr<Exchange> exchange);
+  void watch(Exchange& exchange);
+  void serve(const std::shared_ptr<Exchange>& exchange);
   void document(Exchange& exchange);
   void health(Exchange& exchange);
 
@@ -44,6 +48,8 @@ class Rest {
   bus::Bus& bus_;
   RestConfig config_;
   Frames frames_;
+  FlowControl flow_;
+  Turns turns_;
 };
 
 /// One request on its way.
@@ -53,6 +59,9 @@ struct Rest::Exchange {
   Identity identity;
   Route route;
   Accepted accepted;
+  FlowControl::Seat seat;
+  Timer deadline;
+  bool answered = false;
 
   void fail(const Error& error) const;
   /// JSON that is no object.
@@ -61,7 +70,8 @@ struct Rest::Exchange {
 
 // Each takes over the exchange and keeps itself alive until its end.
 void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& request, const Route& route,
-                 const Identity& identity, const Shape& shape, std::shared_ptr<http::Responder> responder);
+                 const Identity& identity, const Shape& shape, FlowControl::Seat seat,
+                 std::shared_ptr<http::Responder> responder);
 void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,
                 const Identity& identity, std::shared_ptr<http::Responder> responder);
 void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,

@@ -16,9 +16,14 @@ constexpr size_t kEnough = 128 * 1024;
 
 class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
  public:
-  HttpWatch(Loop& loop, Frames& frames, const model::Kind& kind, const Shape& shape,
+  HttpWatch(Loop& loop, Frames& frames, const model::Kind& kind, const Shape& shape, FlowControl::Seat seat,
             std::shared_ptr<http::Responder> responder)
-      : loop_(loop), frames_(frames), kind_(kind), shape_(shape), responder_(std::move(responder)) {}
+      : loop_(loop),
+        frames_(frames),
+        kind_(kind),
+        shape_(shape),
+        seat_(std::move(seat)),
+        responder_(std::move(responder)) {}
 
   void start(Api& api, const Identity& identity, WatchOptions options) {
     keep_ = shared_from_this();  // the callbacks keep this alive until finish()
@@ -59,6 +64,7 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
   }
 
   void bookmark(uint64_t revision, bool initial_end) {
+    if (initial_end) seat_.reset();
     if (finished_) return;
     open();
     if (bookmarks_ && (!initial_end || initial_end_wanted_))
@@ -93,6 +99,7 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
     finished_ = true;
     // The core may be in the middle of calling us: let it go after this turn.
     loop_.post([self = shared_from_this()] {
+      self->seat_.reset();
       self->timer_.reset();
       self->watch_.reset();
       self->keep_.reset();
@@ -103,6 +110,7 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
   Frames& frames_;
   const model::Kind& kind_;
   const Shape shape_;
+  FlowControl::Seat seat_;
   std::shared_ptr<http::Responder> responder_;
   std::unique_ptr<Watch> watch_;
   Timer timer_;
@@ -114,7 +122,8 @@ class HttpWatch : public std::enable_shared_from_this<HttpWatch> {
 }  // namespace
 
 void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& request, const Route& route,
-                 const Identity& identity, const Shape& shape, std::shared_ptr<http::Responder> responder) {
+                 const Identity& identity, const Shape& shape, FlowControl::Seat seat,
+                 std::shared_ptr<http::Responder> responder) {
   auto options = read_watch_options(route, request.query);
   if (!options.ok()) return send_failure(*responder, options.error(), shape);
   if (options->timeout.count() == 0) {
@@ -122,7 +131,7 @@ void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& requ
     // Spread, so that watches do not all come back at once.
     options->timeout = std::chrono::seconds(1800 + static_cast<int64_t>(random() % 1800));
   }
-  std::make_shared<HttpWatch>(loop, frames, *route.kind, shape, std::move(responder))
+  std::make_shared<HttpWatch>(loop, frames, *route.kind, shape, std::move(seat), std::move(responder))
       ->start(api, identity, std::move(*options));
 }
 
