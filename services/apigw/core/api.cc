@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "libs/base/ids.h"
+#include "libs/model/served.h"
 #include "services/apigw/core/admission.h"
 #include "services/apigw/core/bootstrap.h"
 #include "services/apigw/core/chains.h"
@@ -14,8 +15,10 @@
 #include "services/apigw/core/gateway_addresses.h"
 #include "services/apigw/core/leases.h"
 #include "services/apigw/core/options.h"
+#include "services/apigw/core/views.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
+#include "services/apigw/rules/words.h"
 
 namespace gantry::apigw {
 namespace {
@@ -91,6 +94,14 @@ void take_delete_options(const api::meta_v1::DeleteOptions* options, bus::Comman
   }
 }
 
+// Kinds that would have no effect here are not kept as if they had.
+Error refused(const model::Kind& kind, const std::string& why) {
+  Error error{Code::kMethodNotAllowed, fmt::format("{} cannot be created: {}", qualified_resource(kind), why)};
+  error.group = kind.group;
+  error.kind = kind.resource;
+  return error;
+}
+
 Error no_such_resource() { return {Code::kNotFound, "the server could not find the requested resource"}; }
 
 class ApiImpl final : public Api {
@@ -151,6 +162,7 @@ class ApiImpl final : public Api {
   }
 
   std::unique_ptr<Watch> watch(const Identity& identity, WatchRequest request, WatchCallbacks callbacks) override {
+    see_through(request, callbacks);
     Mirror* mirror = world_.find(request.resource);
     if (mirror == nullptr) return failed_watch(loop_, no_such_resource(), std::move(callbacks));
     const std::string node = node_of(mirror->kind(), request.field_selector, {});
@@ -164,6 +176,7 @@ class ApiImpl final : public Api {
   void begin(const RequestPtr& request) {
     auto& command = request->command;
     if (command.verb == Verb::Whoami) return request->done(Answer{.outcome = Answer::Outcome::kNothing});
+    if (auto seen = see_through(*request, config_.max_object_bytes); !seen.ok()) return request->done(seen.error());
     request->mirror = world_.find(command.resource);
     if (request->mirror == nullptr) return request->done(no_such_resource());
     request->kind = &request->mirror->kind();
@@ -192,6 +205,9 @@ class ApiImpl final : public Api {
       return request->done(no_such_resource());
     }
     if (auto options = check_options(*request); !options.ok()) return request->done(options.error());
+    const bool creates = command.verb == Verb::Create || may_create(*request);
+    const std::string& refusal = model::served(*request->kind).refuses;
+    if (creates && sub.empty() && !refusal.empty()) return request->done(refused(*request->kind, refusal));
     switch (command.verb) {
       case Verb::Get:
         return read(request, [request](const Mirror& mirror) { return get(mirror, request->command); });

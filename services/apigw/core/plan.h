@@ -21,6 +21,7 @@ struct Request {
   Api::Callback done;
   const model::Kind* kind = nullptr;
   Mirror* mirror = nullptr;
+  const model::Kind* view = nullptr;  // the kind that was asked for, where it is stored as `kind`
   std::string verb;         // for the event's cause
   bool may_repeat = false;  // the client chose the command's id: an earlier try may have been committed
   bool fresh = false;       // the mirror has been at the head since the request came

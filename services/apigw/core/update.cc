@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "schemas/api/core_v1_generated.h"
+#include "services/apigw/convert/convert.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/metadata.h"
 #include "services/apigw/core/replace.h"
@@ -80,11 +81,14 @@ Result<Replacement> replacement(const Context& context, Request& request, const 
     if (!applied.ok()) return std::move(applied.error());
     out = {std::move(applied->object), std::move(applied->owners)};
   } else {
-    auto given = request.command.verb == bus::Verb::Patch
-                     ? apply_patch(target, request.command, max, &request.warnings)
-                     : decode_body(target.kind(), request.command, max, &request.warnings);
+    // A patch is of the kind that was asked for, which may be stored as another.
+    const bool seen = request.view != nullptr && &target.kind() == request.kind;
+    auto given =
+        request.command.verb == bus::Verb::Patch
+            ? apply_patch(seen ? convert(target, *request.view) : target, request.command, max, &request.warnings)
+            : decode_body(target.kind(), request.command, max, &request.warnings);
     if (!given.ok()) return std::move(given.error());
-    out.given = std::move(*given);
+    out.given = convert(*given, target.kind());
   }
   if (auto same = check_same(request, out.given, before); !same.ok()) return same.error();
   return out;

@@ -4,6 +4,7 @@
 
 #include <unordered_map>
 
+#include "libs/model/served.h"
 #include "schemas/all.h"
 #include "services/apigw/render/paths.h"
 #include "services/apigw/render/render.h"
@@ -289,6 +290,11 @@ ColumnFunction find_column(std::string_view name) {
     if (auto found = more->find(name); found != more->end()) return found->second;
   }
   return nullptr;
+}
+
+const model::Kind& table_kind(const model::Kind& kind) {
+  const auto* storage = model::served(kind).storage;
+  return storage == nullptr ? kind : *storage;
 }
 
 json typed_cell(const model::Column& column, std::string text) {

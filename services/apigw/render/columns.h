@@ -23,6 +23,9 @@ const Columns& workload_columns();
 const Columns& storage_columns();
 const Columns& policy_columns();
 
+/// The kind whose columns a kind's Table has: what is stored for it.
+const model::Kind& table_kind(const model::Kind& kind);
+
 /// A cell of a column that reads a path: numbers and bools as such.
 nlohmann::json typed_cell(const model::Column& column, std::string text);
 

@@ -6,6 +6,7 @@
 
 #include "libs/model/json.h"
 #include "libs/model/selector.h"
+#include "services/apigw/convert/convert.h"
 #include "services/apigw/render/columns.h"
 #include "services/apigw/render/list_writer.h"
 #include "services/apigw/render/parts.h"
@@ -56,7 +57,7 @@ std::string list_meta_json(const ListMeta& meta) {
 
 std::string column_definitions(const Kind& kind) {
   json out = json::array();
-  for (const auto& column : kind.columns) {
+  for (const auto& column : table_kind(kind).columns) {
     out.push_back({{"name", column.name},
                    {"type", column.type},
                    {"format", column.name == "Name" ? "name" : ""},
@@ -74,7 +75,8 @@ void append_partial(std::string& out, const Object& object) {
 
 void append_row(std::string& out, const Object& object, RowObject rows, WallMicros now) {
   json cells = json::array();
-  for (const auto& column : object.kind().columns) cells.push_back(cell(column, object, now));
+  const Object stored = convert(object, table_kind(object.kind()));
+  for (const auto& column : stored.kind().columns) cells.push_back(cell(column, stored, now));
   out += "{\"cells\":" + cells.dump(-1, ' ', false, json::error_handler_t::replace);
   if (rows == RowObject::kMetadata) {
     out += ",\"object\":";

@@ -7,6 +7,7 @@
 
 #include "libs/model/json.h"
 #include "libs/model/protobuf.h"
+#include "libs/model/served.h"
 #include "schemas/all.h"
 #include "services/apigw/rest/options.h"
 
@@ -158,6 +159,7 @@ const model::Kind& body_kind(const Route& route) {
   const auto& schema = model::Schema::get();
   if (route.subresource == "scale") return *schema.by_kind("autoscaling", "v1", "Scale");
   if (route.subresource == "binding") return *schema.by_kind("", "v1", "Binding");
+  if (route.subresource == "token") return *schema.by_kind("authentication.k8s.io", "v1", "TokenRequest");
   if (route.subresource == "eviction") return *schema.by_kind("policy", "v1", "Eviction");
   return *route.kind;
 }
@@ -166,7 +168,7 @@ const model::Kind& body_kind(const Route& route) {
 
 Result<Command> to_command(const Route& route, const http::Request& request) {
   Command command;
-  command.resource = route.kind->resource;
+  command.resource = model::served(*route.kind).token;
   command.subresource = route.subresource;
   command.ns = route.ns;
   command.name = route.name;

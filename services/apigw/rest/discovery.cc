@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+
+#include "libs/model/served.h"
+#include "services/apigw/rest/subresources.h"
 
 namespace gantry::apigw {
 namespace {
@@ -13,24 +17,7 @@ using nlohmann::json;
 
 constexpr const char* kGitVersion = "v1.34.0-gantry.1";
 
-json verbs_of(const Kind&) {
-  return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
-}
-
-struct Subresource {
-  json verbs;
-  std::string group, version, kind;
-};
-
-Subresource subresource_of(const Kind& kind, const std::string& name) {
-  if (name == "scale") return {{"get", "patch", "update"}, "autoscaling", "v1", "Scale"};
-  if (name == "binding") return {{"create"}, "", "v1", "Binding"};
-  if (name == "eviction") return {{"create"}, "policy", "v1", "Eviction"};
-  if (name == "log") return {{"get"}, "", "v1", "Pod"};
-  if (name == "exec") return {{"create", "get"}, "", "v1", "PodExecOptions"};
-  if (name == "finalize") return {{"update"}, "", "v1", "Namespace"};
-  return {{"get", "patch", "update"}, kind.group, kind.version, kind.kind};
-}
+json verbs_of(const Kind& kind) { return model::served(kind).verbs; }
 
 template <typename Visit>
 void for_each_kind(const std::string& group, const std::string& version, Visit visit) {
@@ -45,6 +32,7 @@ std::vector<std::string> versions_of(const std::string& group) {
     if (!kind.resource.empty() && kind.group == group && std::find(out.begin(), out.end(), kind.version) == out.end())
       out.push_back(kind.version);
   }
+  std::sort(out.rbegin(), out.rend());  // the newest is preferred
   return out;
 }
 
@@ -94,38 +82,6 @@ std::string aggregated(bool core) {
               {"metadata", json::object()},
               {"items", items}}
       .dump();
-}
-
-/// The paths of one group version with the parameters that clients look for: kubectl asks whether PATCH knows
-/// fieldValidation before it leaves validation to the server.
-json openapi_paths(const std::string& group, const std::string& version) {
-  std::string base = group.empty() ? "/api/" + version : "/apis/" + group + "/" + version;
-  auto parameter = [](const char* name) {
-    return json{{"name", name}, {"in", "query"}, {"schema", {{"type", "string"}, {"uniqueItems", true}}}};
-  };
-  json paths = json::object();
-  for_each_kind(group, version, [&](const Kind& kind) {
-    json gvk = {{"group", kind.group}, {"version", kind.version}, {"kind", kind.kind}};
-    auto operation = [&](const char* action, bool write) {
-      json parameters = json::array();
-      if (write) {
-        for (const char* name : {"dryRun", "fieldManager", "fieldValidation"}) parameters.push_back(parameter(name));
-      }
-      return json{{"x-kubernetes-action", action},
-                  {"x-kubernetes-group-version-kind", gvk},
-                  {"parameters", parameters},
-                  {"responses", {{"200", {{"description", "OK"}}}}}};
-    };
-    std::string collection = base + (kind.namespaced ? "/namespaces/{namespace}/" : "/") + kind.resource;
-    paths[collection] = {{"get", operation("list", false)},
-                         {"post", operation("post", true)},
-                         {"delete", operation("deletecollection", false)}};
-    paths[collection + "/{name}"] = {{"get", operation("get", false)},
-                                     {"put", operation("put", true)},
-                                     {"patch", operation("patch", true)},
-                                     {"delete", operation("delete", false)}};
-  });
-  return paths;
 }
 
 }  // namespace
@@ -198,30 +154,6 @@ std::string version_document() {
               {"compiler", "gcc " __VERSION__},
               {"platform", std::string("linux/") + (std::string_view(system.machine) == "aarch64" ? "arm64" : "amd64")}}
       .dump();
-}
-
-std::optional<std::string> openapi_document(const std::string& path) {
-  if (path == "/openapi/v3") {
-    json paths = json::object();
-    for (const auto& group : api_groups()) {
-      for (const auto& v : versions_of(group)) {
-        std::string key = group.empty() ? "api/" + v : "apis/" + group + "/" + v;
-        paths[key] = {{"serverRelativeURL", "/openapi/v3/" + key + "?hash=" + kGitVersion}};
-      }
-    }
-    return json{{"paths", paths}}.dump();
-  }
-  for (const auto& group : api_groups()) {
-    for (const auto& v : versions_of(group)) {
-      if (path != "/openapi/v3/" + (group.empty() ? "api/" + v : "apis/" + group + "/" + v)) continue;
-      return json{{"openapi", "3.0.0"},
-                  {"info", {{"title", "Gantry"}, {"version", kGitVersion}}},
-                  {"paths", openapi_paths(group, v)},
-                  {"components", {{"schemas", json::object()}}}}
-          .dump();
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace gantry::apigw

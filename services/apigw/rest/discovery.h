@@ -1,8 +1,7 @@
-// What the API offers, made from the schemas: group lists, resource lists, aggregated discovery, /version, OpenAPI.
+// What the API offers, made from the schemas: group lists, resource lists, aggregated discovery.
 // Pure, thread-safe.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "services/apigw/rest/route.h"
@@ -17,7 +16,5 @@ std::string root_document(bool core, bool aggregated, const std::string& server_
 std::string group_document(const std::string& group);
 std::string resources_document(const std::string& group, const std::string& version);
 std::string version_document();
-/// nullopt: there is no such document.
-std::optional<std::string> openapi_document(const std::string& path);
 
 }  // namespace gantry::apigw

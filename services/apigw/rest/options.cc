@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "libs/model/selector.h"
+#include "libs/model/served.h"
 #include "services/apigw/rules/words.h"
 
 namespace gantry::apigw {
@@ -151,7 +152,7 @@ Result<WatchOptions> read_watch_options(const Route& route, const http::Query& q
   if (auto checked = check_watch(query); !checked.ok()) return checked.error();
   WatchOptions out;
   auto& request = out.request;
-  request.resource = route.kind->resource;
+  request.resource = model::served(*route.kind).token;
   request.ns = route.ns;
   request.label_selector = query.get("labelSelector");
   request.field_selector = query.get("fieldSelector");

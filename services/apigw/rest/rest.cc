@@ -8,9 +8,23 @@
 #include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/discovery.h"
+#include "services/apigw/rest/openapi.h"
 
 namespace gantry::apigw {
 namespace {
+
+/// A client that has it already hears so.
+void send_openapi(const http::Request& request, const OpenApiDocument& document, http::Responder& responder) {
+  const bool known =
+      std::string_view(request.headers.get("If-None-Match")).find(document.etag) != std::string_view::npos;
+  const bool by_hash = request.query.has("hash");  // the address changes with the content
+  responder.send(known ? 304 : 200,
+                 {{"Content-Type", document.content_type},
+                  {"Etag", document.etag},
+                  {"Vary", "Accept"},
+                  {"Cache-Control", by_hash ? "public, immutable" : "no-cache, private"}},
+                 known ? "" : document.body);
+}
 
 Result<Identity> identify(const http::Request& request) {
   if (request.peer) return identity_of_user(request.peer->common_name, request.peer->organizations);
@@ -106,14 +120,17 @@ void Rest::document(Exchange& exchange) {
     case Route::Target::kVersion:
       return exchange.send(200, version_document());
     case Route::Target::kOpenApi:
-      if (auto body = openapi_document(exchange.request.path)) return exchange.send(200, *body);
+      if (const auto* document = openapi_document(exchange.request.path, exchange.request.headers.get("Accept"))) {
+        return send_openapi(exchange.request, *document, *exchange.responder);
+      }
       break;
     default:
       break;
   }
   if (exchange.request.path == "/")
     return exchange.send(
-        200, R"({"paths":["/api","/api/v1","/apis","/healthz","/livez","/openapi/v3","/readyz","/version"]})");
+        200,
+        R"({"paths":["/api","/api/v1","/apis","/healthz","/livez","/openapi/v2","/openapi/v3","/readyz","/version"]})");
   Error error{Code::kNotFound, "the server could not find the requested resource"};
   exchange.fail(error);
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "libs/model/served.h"
 #include "services/apigw/rest/options.h"
+#include "services/apigw/rest/subresources.h"
 
 namespace gantry::apigw {
 namespace {
@@ -21,11 +23,6 @@ std::string verb_of(const http::Request& request, bool collection, bool bare) {
   return "";
 }
 
-const model::Kind* find_kind(std::string_view group, std::string_view version, std::string_view resource) {
-  const auto* kind = model::Schema::get().by_resource(resource);
-  return kind && kind->group == group && kind->version == version ? kind : nullptr;
-}
-
 Route resource_route(const http::Request& request, Route route, const std::vector<std::string>& parts, size_t i) {
   // parts[i...]: [namespaces/<ns>/]<resource>[/<name>[/<subresource>[/...]]]
   route.target = Route::Target::kResource;
@@ -36,7 +33,7 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
     route.ns = at(i + 1);
     i += 2;
   }
-  route.kind = find_kind(route.group, route.version, at(i));
+  route.kind = model::kind_by_path(route.group, route.version, at(i));
   if (route.kind == nullptr || (!route.ns.empty() && !route.kind->namespaced)) {
     route.target = Route::Target::kNone;
     route.unknown_resource = at(i);
@@ -52,7 +49,12 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
   }
   bool needs_namespace = route.kind->namespaced && route.ns.empty() && (!route.name.empty() || route.verb == "create");
   bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource);
-  if (needs_namespace || !known_subresource) route.target = Route::Target::kNone;
+  if (needs_namespace || !known_subresource) {
+    route.target = Route::Target::kNone;
+  } else if (route.subresource.empty() ? !model::served(*route.kind).has_verb(route.verb)
+                                       : !subresource_of(*route.kind, route.subresource).has_verb(route.verb)) {
+    route.verb.clear();  // the method is not allowed
+  }
   return route;
 }
 
@@ -63,6 +65,11 @@ std::vector<std::string> api_groups() {
   for (const auto& kind : model::Schema::get().kinds()) {
     if (!kind.resource.empty() && std::find(out.begin(), out.end(), kind.group) == out.end()) out.push_back(kind.group);
   }
+  // Where two groups have a resource of one name, clients take the first.
+  const auto rank = [](const std::string& group) {
+    return group.empty() ? 0 : group == "apps" ? 1 : group == "events.k8s.io" ? 3 : 2;
+  };
+  std::stable_sort(out.begin(), out.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
   return out;
 }
 

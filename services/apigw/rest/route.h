@@ -27,8 +27,8 @@ struct Route {
   std::string rest;              // of the path after the subresource (proxy), or the path itself for others
   std::string unknown_resource;  // kNone because of a resource that no group has
   bool core = false;             // below /api
-  /// get, list, watch, create, update, patch, delete, deletecollection; for what is not a resource the method in lower
-  /// case.
+  /// get, list, watch, create, update, patch, delete, deletecollection, or "" where the resource does not allow the
+  /// method; for what is not a resource the method in lower case.
   std::string verb;
 };
 
