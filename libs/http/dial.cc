@@ -77,14 +77,10 @@ class DialedStream final : public Stream, public ChannelHandler, public std::ena
   }
   void close() override {
     if (std::exchange(over_, true)) return;
-    channel_->detach();
     channel_->close_gracefully();
     // The peer may never close: what it has not taken by then is lost.
-    struct Linger {
-      Timer timer;
-    };
-    auto linger = std::make_shared<Linger>();
-    linger->timer = io_->loop().after(kLinger, [channel = channel_, linger] { channel->close(); });
+    keep_ = shared_from_this();
+    timer_ = io_->loop().after(kLinger, [this] { channel_->close(); });
     forget();
   }
   bool closed() const override { return over_; }
@@ -96,6 +92,7 @@ class DialedStream final : public Stream, public ChannelHandler, public std::ena
     if (auto done = std::exchange(done_, nullptr)) done(std::static_pointer_cast<Stream>(self));
   }
   void on_bytes(std::string_view bytes) override {
+    if (over_) return;
     auto self = shared_from_this();
     if (!data_ || paused_ || !pending_.empty()) {
       pending_ += bytes;
@@ -130,6 +127,11 @@ class DialedStream final : public Stream, public ChannelHandler, public std::ena
     channel_->schedule();
   }
   void on_closed() override {
+    if (over_) {
+      timer_.reset();
+      auto self = std::exchange(keep_, nullptr);
+      return;
+    }
     if (done_) return failed({Code::kUnavailable, channel_->error().empty() ? "connection closed" : channel_->error()});
     if (!over_) gone();
   }
