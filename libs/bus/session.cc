@@ -44,6 +44,7 @@ std::string encode_open(const std::string& id, const SessionRequest& r) {
   flatbuffers::FlatBufferBuilder b;
   std::vector<flatbuffers::Offset<flatbuffers::String>> words;
   for (const auto& word : r.command) words.push_back(b.CreateString(word));
+  if (!r.address.empty()) words = {b.CreateString(r.tls ? "tls" : "tcp"), b.CreateString(r.address)};
   auto command = b.CreateVector(words);
   auto id_text = b.CreateString(id), ns = b.CreateString(r.ns), pod = b.CreateString(r.pod),
        uid = b.CreateString(r.uid), container = b.CreateString(r.container);
@@ -100,6 +101,11 @@ SessionRequest decode_open(const node::SessionOpen& o) {
     r.limit_bytes = optional(l->limit_bytes());
   }
   r.port = o.port();
+  if (r.kind == node::SessionKind::PortForward && r.pod.empty() && r.command.size() == 2) {
+    r.tls = r.command[0] == "tls";
+    r.address = r.command[1];
+    r.command.clear();
+  }
   return r;
 }
 

@@ -40,6 +40,9 @@ class Session {
   virtual size_t queued() const = 0;
 };
 
+/// SessionRequest::address of the agent's own health server.
+inline constexpr char kAgentAddress[] = "agent";
+
 struct SessionRequest {
   node::SessionKind kind = node::SessionKind::Logs;
   std::string ns, pod, uid, container;
@@ -48,7 +51,11 @@ struct SessionRequest {
   // logs
   bool follow = false, previous = false, timestamps = false;
   std::optional<int64_t> tail_lines, since_seconds, since_time, limit_bytes;
-  uint16_t port = 0;
+  uint16_t port = 0;    // port-forward
+  /// PortForward without a pod: a TCP connection from the node to ip:port, or to kAgentAddress, for the proxy
+  /// subresources. With `tls` the node speaks TLS to it and accepts any certificate.
+  std::string address;
+  bool tls = false;
 };
 
 /// apigw's side: asks the node, answers with an open session or the node's error (kUnavailable when the agent does not

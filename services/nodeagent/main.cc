@@ -31,6 +31,13 @@ int main(int argc, char** argv) {
   flags.add_option("--heartbeat-period", options->heartbeat_seconds, "Seconds between heartbeats")
       ->check(CLI::Range(1, 600))
       ->capture_default_str();
+  flags.add_option("--container-log-max-size", options->log_max_size, "Size at which a container's log is rotated")
+      ->capture_default_str();
+  flags
+      .add_option("--container-log-max-files", options->log_max_files,
+                  "Log files kept of a container, the current one included")
+      ->check(CLI::Range(2, 100))
+      ->capture_default_str();
   flags.add_option("--mtu", options->mtu, "MTU of pods")->check(CLI::Range(576, 65'000))->capture_default_str();
   return service.run(argc, argv, [options](service::Service& s) { return nodeagent::start(s, *options); });
 }

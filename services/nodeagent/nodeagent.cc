@@ -12,6 +12,7 @@
 #include "services/nodeagent/node/registrar.h"
 #include "services/nodeagent/runtime/hollow_runtime.h"
 #include "services/nodeagent/runtime_choice.h"
+#include "services/nodeagent/session/log_rotator.h"
 #include "services/nodeagent/session/sessions.h"
 
 namespace gantry::nodeagent {
@@ -38,6 +39,7 @@ struct Node {
   std::unique_ptr<Registrar> registrar;
   std::unique_ptr<Agent> agent;
   std::unique_ptr<Sessions> sessions;
+  std::unique_ptr<LogRotator> rotator;
   std::unique_ptr<bus::Feed> pod_feed, node_feed;
 };
 
@@ -83,6 +85,17 @@ Result<RegistrarOptions> registrar_options(const Options& options, const std::st
   out.capacity = std::move(*capacity);
   out.version = kVersion;
   out.heartbeat_period = std::chrono::seconds(options.heartbeat_seconds);
+  return out;
+}
+
+std::vector<LogRotator::Log> running_logs(const Agent& agent) {
+  std::vector<LogRotator::Log> out;
+  agent.for_each([&](const PodWorker& pod) {
+    for (const auto& container : pod.observed().containers) {
+      if (container.state == ContainerState::kRunning && !container.log_path.empty())
+        out.push_back({container.id, container.log_path});
+    }
+  });
   return out;
 }
 
@@ -144,7 +157,18 @@ Status start_real(service::Service& s, const Options& options) {
   });
   node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes,
                                         *node->pods, node->sequence, std::move(agent));
-  node->sessions = std::make_unique<Sessions>(s.loop(), s.bus(), *node->runtime, *node->executor, *node->agent, name);
+  node->sessions = std::make_unique<Sessions>(
+      s.loop(), s.bus(), *node->runtime, *node->executor, *node->agent, name,
+      [&s] { return s.health_port() == 0 ? std::string() : fmt::format("127.0.0.1:{}", s.health_port()); });
+  LogLimits limits;
+  limits.max_files = options.log_max_files;
+  auto log_size = model::Quantity::parse(options.log_max_size);
+  if (!log_size.ok() || log_size->value() <= 0)
+    return Error{Code::kInvalid, fmt::format("--container-log-max-size {}: want a size", options.log_max_size)};
+  limits.max_bytes = static_cast<uint64_t>(log_size->value());
+  node->rotator = std::make_unique<LogRotator>(
+      s.loop(), *node->executor, *node->runtime, limits,
+      [agent = node->agent.get()] { return running_logs(*agent); });
   attach(s, *node, name);
   s.add_ready("pods", [node = node.get()]() -> Status {
     if (!node->agent->synced()) return Error{Code::kUnavailable, "the node's pods or containers are not known yet"};

@@ -16,6 +16,8 @@ struct Options {
   std::string containerd = "unix:///run/containerd/containerd.sock", root = "/var/lib/gantry", capacity;
   std::string cluster_dns, cluster_domain = "cluster.local", kubernetes_service = "10.96.0.1:443";
   std::string cni_conf_dir = "/etc/cni/net.d", cni_bin_dir = "/usr/lib/cni", cgroup_parent;
+  std::string log_max_size = "10Mi";
+  int log_max_files = 5;
   bool pod_cidr_from_node = true;
   int hollow = 0, heartbeat_seconds = 5, mtu = 1450;
 };

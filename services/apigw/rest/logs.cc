@@ -4,6 +4,7 @@
 #include "libs/model/json.h"
 #include "services/apigw/rest/rest.h"
 #include "services/apigw/sessions/pod_target.h"
+#include "services/apigw/streams/streams.h"
 
 namespace gantry::apigw {
 namespace {
@@ -22,7 +23,7 @@ class LogStream : public std::enable_shared_from_this<LogStream> {
     bus::open_session(loop_, bus, target.node, target.request, std::move(callbacks),
                       [this, self = shared_from_this()](Result<std::unique_ptr<bus::Session>> session) {
                         if (!session.ok()) {
-                          send_failure(*responder_, session.error());
+                          refuse_stream(*responder_, session.error());
                           return finish();
                         }
                         if (finished_) return;  // the client left meanwhile: dropping the session tells the node

@@ -9,6 +9,7 @@
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/discovery.h"
 #include "services/apigw/rest/openapi.h"
+#include "services/apigw/streams/streams.h"
 
 namespace gantry::apigw {
 namespace {
@@ -145,9 +146,17 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
     return start_logs(loop_, api_, bus_, std::move(exchange->request), exchange->route, exchange->identity,
                       exchange->responder);
   }
-  if (route.subresource == "exec") {
-    return start_exec(loop_, api_, bus_, std::move(exchange->request), exchange->route, exchange->identity,
-                      exchange->responder);
+  if (is_stream(route.subresource)) {
+    StreamRequest stream;
+    stream.ns = route.ns;
+    stream.name = route.name;
+    stream.subresource = route.subresource;
+    stream.resource = route.kind->resource;
+    stream.rest = route.rest;
+    stream.identity = exchange->identity;
+    stream.responder = exchange->responder;
+    stream.request = std::move(exchange->request);
+    return start_stream({loop_, api_, bus_}, std::move(stream));
   }
   const bool watch = route.verb == "watch";
   auto accepted = accepted_by(request, watch ? AcceptUse::kWatch : AcceptUse::kAnswer);

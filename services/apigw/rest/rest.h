@@ -74,7 +74,5 @@ void start_watch(Loop& loop, Api& api, Frames& frames, const http::Request& requ
                  std::shared_ptr<http::Responder> responder);
 void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,
                 const Identity& identity, std::shared_ptr<http::Responder> responder);
-void start_exec(Loop& loop, Api& api, bus::Bus& bus, http::Request request, const Route& route,
-                const Identity& identity, std::shared_ptr<http::Responder> responder);
 
 }  // namespace gantry::apigw

@@ -23,6 +23,12 @@ std::string verb_of(const http::Request& request, bool collection, bool bare) {
   return "";
 }
 
+/// Subresources that are no objects.
+bool has_stream(const model::Kind& kind, const std::string& subresource) {
+  if (kind.resource == "pods") return subresource == "attach" || subresource == "portforward" || subresource == "proxy";
+  return subresource == "proxy" && (kind.resource == "services" || kind.resource == "nodes");
+}
+
 Route resource_route(const http::Request& request, Route route, const std::vector<std::string>& parts, size_t i) {
   // parts[i...]: [namespaces/<ns>/]<resource>[/<name>[/<subresource>[/...]]]
   route.target = Route::Target::kResource;
@@ -48,9 +54,12 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
     route.verb = request.method == "GET" ? "watch" : "";
   }
   bool needs_namespace = route.kind->namespaced && route.ns.empty() && (!route.name.empty() || route.verb == "create");
-  bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource);
+  const bool stream = has_stream(*route.kind, route.subresource);
+  bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource) || stream;
   if (needs_namespace || !known_subresource) {
     route.target = Route::Target::kNone;
+  } else if (stream || route.subresource == "exec") {
+    return route;  // judges its methods itself
   } else if (route.subresource.empty() ? !model::served(*route.kind).has_verb(route.verb)
                                        : !subresource_of(*route.kind, route.subresource).has_verb(route.verb)) {
     route.verb.clear();  // the method is not allowed

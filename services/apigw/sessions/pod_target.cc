@@ -37,12 +37,15 @@ Result<PodTarget> target_of(const model::Object& object, bus::SessionRequest req
   auto has = [&](const std::vector<std::string>& names) {
     return std::find(names.begin(), names.end(), container) != names.end();
   };
-  if (container.empty() && object.meta() && object.meta()->annotations()) {
+  const bool of_pod = request.kind == node::SessionKind::PortForward;  // not of one container
+  if (!of_pod && container.empty() && object.meta() && object.meta()->annotations()) {
     const auto* preferred = model::lookup(object.meta()->annotations(), "kubectl.kubernetes.io/default-container");
     if (preferred) container = preferred->str();
     if (!has(main)) container.clear();
   }
-  if (container.empty()) {
+  if (of_pod) {
+    container.clear();
+  } else if (container.empty()) {
     if (main.size() != 1) {
       std::string message =
           fmt::format("a container name must be specified for pod {}, choose one of: [{}]", name, join(main));
@@ -69,15 +72,19 @@ Result<std::pair<const char*, const char*>> words(const bus::SessionRequest& req
       return std::pair("get", "log");
     case node::SessionKind::Exec:
       return std::pair("create", "exec");
+    case node::SessionKind::Attach:
+      return std::pair("create", "attach");
+    case node::SessionKind::PortForward:
+      return std::pair("create", "portforward");
     default:
-      return Error{Code::kBadRequest, "only logs and exec are served"};
+      return Error{Code::kBadRequest, "only logs, exec, attach and port-forward are served"};
   }
 }
 
 Status validate(const bus::SessionRequest& request) {
   if (request.pod.empty() || request.ns.empty()) return Error{Code::kBadRequest, "name a pod and its namespace"};
-  if (request.kind != node::SessionKind::Exec) return Done{};
-  if (request.command.empty())
+  if (request.kind == node::SessionKind::Logs || request.kind == node::SessionKind::PortForward) return Done{};
+  if (request.kind == node::SessionKind::Exec && request.command.empty())
     return Error{Code::kBadRequest, "you must specify at least one command for the container"};
   if (!request.in && !request.out && !request.err)
     return Error{Code::kBadRequest, "you must specify at least 1 of stdin, stdout, stderr"};

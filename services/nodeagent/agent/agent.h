@@ -43,6 +43,9 @@ class Agent {
 
   /// The worker of a pod by name; the wanted one where an old one of the same name still goes. Null when there is none.
   const PodWorker* find(std::string_view ns, std::string_view name) const;
+  void for_each(const std::function<void(const PodWorker&)>& visit) const {
+    for (const auto& [_, worker] : workers_) visit(*worker);
+  }
   bool synced() const { return synced_; }
   size_t size() const { return workers_.size(); }
   NodeContext& node() { return options_.node; }

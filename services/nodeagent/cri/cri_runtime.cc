@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "cri.grpc.pb.h"
+#include "services/nodeagent/cri/attach.h"
 #include "services/nodeagent/cri/convert.h"
 #include "services/nodeagent/cri/events.h"
 #include "services/nodeagent/cri/exec.h"
@@ -98,6 +99,8 @@ class CriRuntime final : public Runtime {
             Done<std::unique_ptr<Process>> done) override {
     start_exec(exec_, container_id, options, std::move(callbacks), std::move(done));
   }
+  void attach(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
+              Done<std::unique_ptr<Process>> done) override;
   void exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,
                  Done<ExecResult> done) override;
   void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) override;
@@ -259,6 +262,24 @@ void CriRuntime::reopen_log(const std::string& id, Done<gantry::Done> done) {
   request.set_container_id(id);
   call(&RuntimeStub::async::ReopenContainerLog, std::move(request), kQuick,
        gone_is_fine<v1::ReopenContainerLogResponse>(std::move(done)));
+}
+
+void CriRuntime::attach(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
+                        Done<std::unique_ptr<Process>> done) {
+  v1::AttachRequest request;
+  request.set_container_id(container_id);
+  request.set_stdin(options.in);
+  request.set_tty(options.tty);
+  request.set_stdout(options.out);
+  request.set_stderr(options.err && !options.tty);
+  call(&RuntimeStub::async::Attach, std::move(request), kQuick,
+       [this, options, callbacks = std::move(callbacks), done = std::move(done)](Result<v1::AttachResponse> r) {
+         if (!r.ok()) return done(r.error());
+         start_attach(loop_, r->url(), options, callbacks,
+                      [done, alive = std::weak_ptr<bool>(alive_)](Result<std::unique_ptr<Process>> process) {
+                        if (!alive.expired()) done(std::move(process));
+                      });
+       });
 }
 
 void CriRuntime::exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,

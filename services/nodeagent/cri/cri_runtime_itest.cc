@@ -186,6 +186,50 @@ TEST_F(CriRuntimeTest, ExecWithAnEmptyStdinEnds) {
   EXPECT_EQ(ran->exit.ok() ? *ran->exit : -1, 0);
 }
 
+TEST_F(CriRuntimeTest, AttachJoinsTheProcessAndLeavesItAlone) {
+  auto id = run("while read line; do echo heard $line; done; exit 4", [](ContainerConfig& c) { c.in = true; });
+  ASSERT_FALSE(id.empty());
+  ExecOptions options;
+  options.in = true;
+  for (int round = 0; round < 2; ++round) {
+    Ran ran;
+    Process::Callbacks callbacks;
+    callbacks.output = [&](bool is_stderr, std::string_view data) { (is_stderr ? ran.err : ran.out) += data; };
+    callbacks.output_end = [](bool) {};
+    callbacks.exited = [&](Result<int>) { ran.finished = true; };
+    callbacks.drained = [] {};
+    auto process = wait<std::unique_ptr<Process>>([&](auto done) {
+      runtime_->attach(id, options, callbacks, [done](Result<std::unique_ptr<Process>> p) { done(std::move(p)); });
+    });
+    ASSERT_TRUE(process.ok()) << process.error().message;
+    (*process)->write(fmt::format("round {}\n", round));
+    EXPECT_TRUE(until([&] { return ran.out == fmt::format("heard round {}\n", round); })) << ran.out;
+    EXPECT_FALSE(ran.finished);
+  }
+  EXPECT_EQ(observe().containers.at(0).state, ContainerState::kRunning) << "letting go detaches";
+}
+
+TEST_F(CriRuntimeTest, AnAttachmentEndsStdinOnceAndWithTheContainer) {
+  auto id = run("cat; exit 4", [](ContainerConfig& c) { c.in = c.stdin_once = true; });
+  ASSERT_FALSE(id.empty());
+  ExecOptions options;
+  options.in = true;
+  Ran ran;
+  Process::Callbacks callbacks;
+  callbacks.output = [&](bool, std::string_view data) { ran.out += data; };
+  callbacks.exited = [&](Result<int>) { ran.finished = true; };
+  auto process = wait<std::unique_ptr<Process>>([&](auto done) {
+    runtime_->attach(id, options, callbacks, [done](Result<std::unique_ptr<Process>> p) { done(std::move(p)); });
+  });
+  ASSERT_TRUE(process.ok()) << process.error().message;
+  (*process)->write("all of it");
+  (*process)->close_stdin();
+  EXPECT_TRUE(until([&] { return ran.finished; }));
+  EXPECT_EQ(ran.out, "all of it");
+  EXPECT_TRUE(until([&] { return observe().containers.at(0).state == ContainerState::kExited; }));
+  EXPECT_EQ(observe().containers.at(0).exit_code, 4);
+}
+
 TEST_F(CriRuntimeTest, ExecOnATerminal) {
   auto id = run("sleep 1000");
   ExecOptions options;

@@ -178,6 +178,11 @@ void HollowRuntime::exec(const std::string&, const ExecOptions&, Process::Callba
   loop_.post([done] { done(Error{Code::kUnavailable, "a hollow node runs no processes"}); });
 }
 
+void HollowRuntime::attach(const std::string&, const ExecOptions&, Process::Callbacks,
+                           Done<std::unique_ptr<Process>> done) {
+  loop_.post([done] { done(Error{Code::kUnavailable, "a hollow node runs no processes"}); });
+}
+
 void HollowRuntime::exec_sync(const std::string&, const std::vector<std::string>&, Duration, Done<ExecResult> done) {
   answer<ExecResult>(std::move(done), ExecResult{});
 }

@@ -36,6 +36,8 @@ class HollowRuntime : public Runtime {
   void reopen_log(const std::string& id, Done<gantry::Done> done) override;
   void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
             Done<std::unique_ptr<Process>> done) override;
+  void attach(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
+              Done<std::unique_ptr<Process>> done) override;
   void exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,
                  Done<ExecResult> done) override;
   void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) override;

@@ -188,6 +188,10 @@ class Runtime {
 
   virtual void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
                     Done<std::unique_ptr<Process>> done) = 0;
+  /// Joins the container's own process: its output from now on, and its stdin if it has one (options.command is not
+  /// read). exited() comes when the container has ended or the runtime lets go; letting go of the Process detaches.
+  virtual void attach(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
+                      Done<std::unique_ptr<Process>> done) = 0;
   struct ExecResult {
     int exit_code = 0;
     std::string output;  // stdout, then stderr, cut at 10 KiB

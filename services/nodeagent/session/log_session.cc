@@ -1,12 +1,5 @@
 #include "services/nodeagent/session/log_session.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 namespace gantry::nodeagent {
 
 namespace {
@@ -15,24 +8,6 @@ constexpr size_t kBlock = 256 * 1024;
 constexpr Duration kLook = std::chrono::milliseconds(500);
 }  // namespace
 
-struct LogSession::File {
-  int fd = -1;
-  ~File() {
-    if (fd >= 0) ::close(fd);
-  }
-  std::string read(uint64_t offset, size_t length) const {
-    std::string data(length, '\0');
-    size_t got = 0;
-    while (got < length) {
-      auto n = pread(fd, data.data() + got, length - got, static_cast<off_t>(offset + got));
-      if (n <= 0) break;
-      got += static_cast<size_t>(n);
-    }
-    data.resize(got);
-    return data;
-  }
-};
-
 LogSession::LogSession(UvLoop& loop, Executor& executor, Options options, std::function<void()> finished)
     : loop_(loop),
       executor_(executor),
@@ -40,11 +15,14 @@ LogSession::LogSession(UvLoop& loop, Executor& executor, Options options, std::f
       finished_(std::move(finished)),
       printer_(options_.filter) {}
 
-LogSession::~LogSession() {
+LogSession::~LogSession() { unwatch(); }
+
+void LogSession::unwatch() {
   if (watcher_ == nullptr) return;
   watcher_->data = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(watcher_),
            [](uv_handle_t* h) { delete reinterpret_cast<uv_fs_event_t*>(h); });
+  watcher_ = nullptr;
 }
 
 bus::Session::Callbacks LogSession::callbacks() {
@@ -63,37 +41,26 @@ bus::Session::Callbacks LogSession::callbacks() {
 
 void LogSession::start(std::unique_ptr<bus::Session> session) {
   session_ = std::move(session);
-  file_ = std::make_shared<File>();
-  file_->fd = open(options_.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_->fd < 0) {
-    // A container that has not written yet, or whose log is gone.
-    if (errno != ENOENT) return finish(fmt::format("opening the log: {}", strerror(errno)));
-    return finish("");
-  }
+  files_ = std::make_shared<LogFiles>(options_.path);
   if (options_.follow) watch();
   begin_at();
 }
 
 void LogSession::begin_at() {
-  if (!options_.tail_lines) return read_next();
-  auto offset = std::make_shared<uint64_t>(0);
   reading_ = true;
-  executor_.run(
-      [offset, file = file_, lines = *options_.tail_lines] {
-        struct stat info {};
-        fstat(file->fd, &info);
-        *offset = find_tail(static_cast<uint64_t>(info.st_size), lines,
-                            [&](uint64_t at, size_t length) { return file->read(at, length); });
-      },
-      [this, offset, weak = std::weak_ptr<bool>(alive_)] {
-        if (weak.expired()) return;
-        reading_ = false;
-        offset_ = *offset;
-        read_next();
-      });
+  auto opened = std::make_shared<Status>(Done{});
+  executor_.run([opened, files = files_, lines = options_.tail_lines] { *opened = files->open(lines); },
+                [this, opened, weak = std::weak_ptr<bool>(alive_)] {
+                  if (weak.expired()) return;
+                  reading_ = false;
+                  if (!opened->ok()) return finish(opened->error().message);
+                  read_next();
+                });
 }
 
 void LogSession::watch() {
+  // A rotation replaces the file: the watch begins again on the new one.
+  unwatch();
   watcher_ = new uv_fs_event_t;
   uv_fs_event_init(loop_.raw(), watcher_);
   watcher_->data = this;
@@ -112,20 +79,29 @@ void LogSession::read_next() {
   if (reading_ || blocked_ || done_) return;
   reading_ = true;
   changed_ = false;
-  auto data = std::make_shared<std::string>();
-  executor_.run([data, file = file_, offset = offset_] { *data = file->read(offset, kBlock); },
-                [this, data, weak = std::weak_ptr<bool>(alive_)] {
-                  if (weak.expired()) return;
-                  reading_ = false;
-                  on_read(*data);
-                });
+  struct Block {
+    std::string data;
+    bool rotated = false;
+  };
+  auto block = std::make_shared<Block>();
+  executor_.run(
+      [block, files = files_, follow = options_.follow] {
+        auto before = files->current();
+        block->data = files->read(kBlock, follow);
+        block->rotated = files->current() != before;
+      },
+      [this, block, weak = std::weak_ptr<bool>(alive_)] {
+        if (weak.expired()) return;
+        reading_ = false;
+        if (block->rotated && options_.follow && !done_) watch();
+        on_read(block->data);
+      });
 }
 
 void LogSession::on_read(const std::string& data) {
   if (done_) return;
   if (data.empty()) return at_end();
   last_look_ = false;
-  offset_ += data.size();
   std::string out;
   printer_.feed(data, out);
   if (!out.empty() && !session_->write(node::Channel::Stdout, out)) blocked_ = true;

@@ -10,11 +10,13 @@
 #include "libs/base/uv_loop.h"
 #include "libs/bus/session.h"
 #include "services/nodeagent/agent/executor.h"
+#include "services/nodeagent/session/log_files.h"
 #include "services/nodeagent/session/log_format.h"
 
 namespace gantry::nodeagent {
 
-/// Loop's thread only. Destroying it ends everything. inotify tells of new data; the file is never polled for it.
+/// What was rotated away and is still kept comes first; following goes on through a rotation. Loop's thread only.
+/// Destroying it ends everything. inotify tells of new data; the file is never polled for it.
 class LogSession {
  public:
   struct Options {
@@ -33,12 +35,12 @@ class LogSession {
   void start(std::unique_ptr<bus::Session> session);
 
  private:
-  struct File;
   void begin_at();
   void read_next();
   void on_read(const std::string& data);
   void at_end();
   void watch();
+  void unwatch();
   void finish(const std::string& error);
 
   UvLoop& loop_;
@@ -47,8 +49,7 @@ class LogSession {
   std::function<void()> finished_;
   std::unique_ptr<bus::Session> session_;
   LogPrinter printer_;
-  std::shared_ptr<File> file_;
-  uint64_t offset_ = 0;
+  std::shared_ptr<LogFiles> files_;
   uv_fs_event_t* watcher_ = nullptr;
   bool reading_ = false, blocked_ = false, changed_ = false, last_look_ = false, done_ = false;
   Timer look_;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "libs/http/dial.h"
 #include "services/nodeagent/session/log_session.h"
 #include "services/nodeagent/session/stream_sessions.h"
 
@@ -40,8 +41,8 @@ std::string why_waiting(const std::string& reason) {
 }  // namespace
 
 Sessions::Sessions(UvLoop& loop, bus::Bus& bus, Runtime& runtime, Executor& executor, Agent& agent,
-                   const std::string& node)
-    : loop_(loop), runtime_(runtime), executor_(executor), agent_(agent) {
+                   const std::string& node, std::function<std::string()> own_address)
+    : loop_(loop), runtime_(runtime), executor_(executor), agent_(agent), own_address_(std::move(own_address)) {
   subscription_ = bus::accept_sessions(loop, bus, node, [this](Offer offer) { on_offer(std::move(offer)); });
 }
 
@@ -58,20 +59,19 @@ std::function<void()> Sessions::closer(Place place) {
 void Sessions::on_offer(Offer given) {
   auto offer = std::make_shared<Offer>(std::move(given));
   const auto& r = offer->request;
+  if (open_.size() >= kMostSessions)
+    return offer->refuse({Code::kTooManyRequests, "the node has too many sessions open"});
+  if (!r.address.empty()) return dial(offer);
   const auto* pod = agent_.find(r.ns, r.pod);
   if (pod == nullptr || (!r.uid.empty() && pod->uid() != r.uid)) {
     return offer->refuse({Code::kNotFound, fmt::format("pods \"{}\" not found", r.pod)});
   }
-  if (open_.size() >= kMostSessions)
-    return offer->refuse({Code::kTooManyRequests, "the node has too many sessions open"});
   if (r.kind == node::SessionKind::PortForward) return forward(offer, *pod);
-  if (r.kind == node::SessionKind::Attach)
-    return offer->refuse({Code::kMethodNotAllowed, "attach is not supported by this node; use exec or logs"});
   auto container = r.container;
   if (container.empty() && pod->pod() && pod->pod().as<core::Pod>()->spec()->containers()->size() > 0) {
     container = str(pod->pod().as<core::Pod>()->spec()->containers()->Get(0)->name());
   }
-  r.kind == node::SessionKind::Logs ? logs(offer, *pod, container) : exec(offer, *pod, container);
+  r.kind == node::SessionKind::Logs ? logs(offer, *pod, container) : command(offer, *pod, container);
 }
 
 void Sessions::logs(const std::shared_ptr<Offer>& offer, const PodWorker& pod, const std::string& name) {
@@ -120,13 +120,13 @@ void Sessions::logs(const std::shared_ptr<Offer>& offer, const PodWorker& pod, c
   session->start(offer->accept(session->callbacks()));
 }
 
-void Sessions::exec(const std::shared_ptr<Offer>& offer, const PodWorker& pod, const std::string& name) {
+void Sessions::command(const std::shared_ptr<Offer>& offer, const PodWorker& pod, const std::string& name) {
   const auto& r = offer->request;
   const auto* container = newest(pod.observed(), name);
   if (container == nullptr || container->state != ContainerState::kRunning) {
-    bool known = status_of(pod.status(), name) != nullptr;
-    return offer->refuse({Code::kBadRequest, known ? fmt::format("container {} of pod {} is not running", name, r.pod)
-                                                   : fmt::format("container {} is not valid for pod {}", name, r.pod)});
+    // In the words of the API server, whose users know them.
+    return offer->refuse(
+        {Code::kBadRequest, fmt::format("unable to upgrade connection: container not found (\"{}\")", name)});
   }
   ExecOptions options;
   options.command = r.command;
@@ -137,16 +137,37 @@ void Sessions::exec(const std::shared_ptr<Offer>& offer, const PodWorker& pod, c
   auto place = open_.insert(open_.end(), Open{});
   auto session = std::make_shared<ExecSession>(closer(place));
   place->session = session;
-  runtime_.exec(
-      container->id, options, session->process_callbacks(),
-      [this, offer, session, place, weak = std::weak_ptr<bool>(alive_)](Result<std::unique_ptr<Process>> process) {
-        if (weak.expired()) return;
-        if (!process.ok()) {
-          offer->refuse({process.error().code, process.error().message});
-          return closer(place)();
-        }
-        session->start(std::move(*process), offer->accept(session->session_callbacks()));
-      });
+  auto started = [this, offer, session, place,
+                  weak = std::weak_ptr<bool>(alive_)](Result<std::unique_ptr<Process>> process) {
+    if (weak.expired()) return;
+    if (!process.ok()) {
+      offer->refuse({process.error().code, process.error().message});
+      return closer(place)();
+    }
+    session->start(std::move(*process), offer->accept(session->session_callbacks()));
+  };
+  if (r.kind == node::SessionKind::Attach) {
+    runtime_.attach(container->id, options, session->process_callbacks(), started);
+  } else {
+    runtime_.exec(container->id, options, session->process_callbacks(), started);
+  }
+}
+
+void Sessions::dial(const std::shared_ptr<Offer>& offer) {
+  http::DialOptions options;
+  options.address = offer->request.address;
+  options.tls = offer->request.tls;
+  if (options.address == bus::kAgentAddress) options.address = own_address_ ? own_address_() : "";
+  if (options.address.empty()) return offer->refuse({Code::kUnavailable, "the agent has no server of its own"});
+  http::dial(loop_, options,
+             [this, offer, weak = std::weak_ptr<bool>(alive_)](Result<std::shared_ptr<http::Stream>> stream) {
+               if (weak.expired()) return;
+               if (!stream.ok()) return offer->refuse(stream.error());
+               auto place = open_.insert(open_.end(), Open{});
+               auto session = std::make_shared<DialSession>(*stream, closer(place));
+               place->session = session;
+               session->start(offer->accept(session->session_callbacks()));
+             });
 }
 
 void Sessions::forward(const std::shared_ptr<Offer>& offer, const PodWorker& pod) {

@@ -1,4 +1,5 @@
-// What the gateway asks of this node beside running pods: logs, exec and port-forward, over the bus.
+// What the gateway asks of this node beside running pods: logs, exec, attach, port-forward and connections
+// for its proxy, over the bus.
 #pragma once
 
 #include <list>
@@ -14,7 +15,9 @@ namespace gantry::nodeagent {
 /// Loop's thread only; everything passed by reference outlives it.
 class Sessions {
  public:
-  Sessions(UvLoop& loop, bus::Bus& bus, Runtime& runtime, Executor& executor, Agent& agent, const std::string& node);
+  /// `own_address`: the agent's health server as ip:port, which the proxy of the node itself reaches; empty: none.
+  Sessions(UvLoop& loop, bus::Bus& bus, Runtime& runtime, Executor& executor, Agent& agent, const std::string& node,
+           std::function<std::string()> own_address = {});
   ~Sessions();
   size_t open() const { return open_.size(); }
 
@@ -27,8 +30,10 @@ class Sessions {
   void on_offer(bus::SessionAcceptor::Offer offer);
   void logs(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod,
             const std::string& container);
-  void exec(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod,
-            const std::string& container);
+  /// exec and attach
+  void command(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod,
+               const std::string& container);
+  void dial(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer);
   void forward(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod);
   /// A callback that ends the session at `place`.
   std::function<void()> closer(Place place);
@@ -37,6 +42,7 @@ class Sessions {
   Runtime& runtime_;
   Executor& executor_;
   Agent& agent_;
+  std::function<std::string()> own_address_;
   std::list<Open> open_;
   std::unique_ptr<bus::Subscription> subscription_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -63,7 +63,12 @@ void ExecSession::to_process(node::Channel channel, std::string_view data, bool 
   if (channel == node::Channel::Resize) {
     session_->consume(data.size());
     auto size = nlohmann::json::parse(data, nullptr, false);
-    if (size.is_object()) process_->resize(size.value("Width", uint16_t{0}), size.value("Height", uint16_t{0}));
+    auto side = [&](const char* name) -> uint16_t {
+      auto found = size.is_object() ? size.find(name) : size.end();
+      bool usable = size.is_object() && found != size.end() && found->is_number_unsigned();
+      return usable && found->get<uint64_t>() <= 65535 ? found->get<uint16_t>() : 0;
+    };
+    if (side("Width") > 0 && side("Height") > 0) process_->resize(side("Width"), side("Height"));
     return;
   }
   if (channel == node::Channel::Stdin) {
@@ -84,6 +89,38 @@ void ExecSession::close(bus::SessionEnd end) {
   }
   done_ = true;
   session_->close(std::move(end));
+}
+
+DialSession::DialSession(std::shared_ptr<http::Stream> stream, std::function<void()> finished)
+    : finished_(std::move(finished)), stream_(std::move(stream)) {}
+
+bus::Session::Callbacks DialSession::session_callbacks() {
+  bus::Session::Callbacks callbacks;
+  callbacks.data = [this](node::Channel, std::string_view data, bool) {
+    if (done_) return;
+    stream_->write(data);
+    owed_ += data.size();
+    if (stream_->buffered() < http::kHighWater) return session_->consume(std::exchange(owed_, 0));
+    stream_->on_drained([this] { session_->consume(std::exchange(owed_, 0)); });
+  };
+  callbacks.closed = [this](const bus::SessionEnd&) {
+    done_ = true;
+    finished_();
+  };
+  callbacks.writable = [this] {
+    if (!done_) stream_->resume();
+  };
+  return callbacks;
+}
+
+void DialSession::start(std::unique_ptr<bus::Session> session) {
+  session_ = std::move(session);
+  stream_->on_close([this] {
+    if (!std::exchange(done_, true)) session_->close({});
+  });
+  stream_->on_data([this](std::string_view data) {
+    if (!done_ && !session_->write(node::Channel::Stdout, data)) stream_->pause();
+  });
 }
 
 struct PortSession::Socket {
@@ -146,7 +183,10 @@ void PortSession::read(bool on) {
         if (self == nullptr || size == 0) return;
         if (size < 0) {
           socket->ended = true;
-          return self->close(size == UV_EOF ? "" : uv_strerror(static_cast<int>(size)));
+          uv_read_stop(stream);
+          if (size != UV_EOF) return self->close(uv_strerror(static_cast<int>(size)));
+          self->session_->end(node::Channel::Stdout);
+          return self->close_if_ended();
         }
         if (!self->session_->write(node::Channel::Stdout, {buffer->base, static_cast<size_t>(size)})) self->read(false);
       });
@@ -176,10 +216,26 @@ void PortSession::to_socket(std::string_view data, bool end) {
     }
   }
   if (end) {
+    // After what is still being written.
     auto* shutdown = new uv_shutdown_t;
-    if (uv_shutdown(shutdown, socket_->stream(), [](uv_shutdown_t* request, int) { delete request; }) != 0)
+    shutdown->data = socket_;
+    int failed = uv_shutdown(shutdown, socket_->stream(), [](uv_shutdown_t* request, int) {
+      auto* self = static_cast<Socket*>(request->data)->owner;
+      delete request;
+      if (self == nullptr) return;
+      self->input_ended_ = true;
+      self->close_if_ended();
+    });
+    if (failed != 0) {
       delete shutdown;
+      input_ended_ = true;
+      close_if_ended();
+    }
   }
+}
+
+void PortSession::close_if_ended() {
+  if (socket_->ended && input_ended_) close("");
 }
 
 void PortSession::close(const std::string& error) {

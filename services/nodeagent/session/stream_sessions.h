@@ -1,5 +1,6 @@
-// Sessions that carry bytes both ways: exec, and port-forward. Back-pressure goes through in both directions: what the
-// peer does not read is not read from the process, and what the process does not take gives no credit back.
+// Sessions that carry bytes both ways: exec, attach, port-forward and dial. Back-pressure goes through in both
+// directions: what the peer does not read is not read from the process, and what the process does not take gives no
+// credit back.
 #pragma once
 
 #include <uv.h>
@@ -10,11 +11,13 @@
 
 #include "libs/base/uv_loop.h"
 #include "libs/bus/session.h"
+#include "libs/http/responder.h"
 #include "services/nodeagent/runtime/runtime.h"
 
 namespace gantry::nodeagent {
 
-/// A process in a container. Loop's thread only; destroying it kills the process.
+/// A process in a container: one of its own (exec; destroying this kills it) or the container's (attach; destroying
+/// this detaches). Loop's thread only.
 class ExecSession {
  public:
   explicit ExecSession(std::function<void()> finished) : finished_(std::move(finished)) {}
@@ -49,10 +52,27 @@ class PortSession {
   void read(bool on);
   void to_socket(std::string_view data, bool end);
   void close(const std::string& error);
+  /// Each side may end on its own; the session ends when both have.
+  void close_if_ended();
 
   std::function<void()> finished_;
   std::unique_ptr<bus::Session> session_;
   Socket* socket_;
+  bool done_ = false, input_ended_ = false;
+};
+
+/// A connection to any address, for the gateway's proxy. Ends when the peer closes. Loop's thread only.
+class DialSession {
+ public:
+  DialSession(std::shared_ptr<http::Stream> stream, std::function<void()> finished);
+  bus::Session::Callbacks session_callbacks();
+  void start(std::unique_ptr<bus::Session> session);
+
+ private:
+  std::function<void()> finished_;
+  std::unique_ptr<bus::Session> session_;
+  std::shared_ptr<http::Stream> stream_;
+  size_t owed_ = 0;
   bool done_ = false;
 };
 
