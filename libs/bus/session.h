@@ -51,7 +51,7 @@ struct SessionRequest {
   // logs
   bool follow = false, previous = false, timestamps = false;
   std::optional<int64_t> tail_lines, since_seconds, since_time, limit_bytes;
-  uint16_t port = 0;    // port-forward
+  uint16_t port = 0;  // port-forward
   /// PortForward without a pod: a TCP connection from the node to ip:port, or to kAgentAddress, for the proxy
   /// subresources. With `tls` the node speaks TLS to it and accepts any certificate.
   std::string address;

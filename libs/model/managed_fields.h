@@ -54,8 +54,8 @@ std::vector<FieldConflict> conflicts_of(const ManagedFields& entries, const Fiel
 /// 409 in the API's words.
 Error conflict_error(const std::vector<FieldConflict>& conflicts);
 
-/// `applier` now owns just its `fields`; what has changed is taken from the others. Its time moves only with its fields:
-/// touch() when the object has changed. True if any entry is different now.
+/// `applier` now owns just its `fields`; what has changed is taken from the others. Its time moves only with its
+/// fields: touch() when the object has changed. True if any entry is different now.
 bool note_apply(ManagedFields& entries, const FieldChanges& changes, const ManagedEntry& applier);
 /// The writer's entry gets the writer's time.
 void touch(ManagedFields& entries, const ManagedEntry& writer);

@@ -17,7 +17,7 @@ Result<Bytes> from_protobuf(const Type& type, std::string_view message, const De
 /// The message alone.
 std::string to_protobuf(const Type& type, const flatbuffers::Table* table);
 /// metadata.resourceVersion is the object's revision if that is not 0.
-std::string to_protobuf(const Object& object);  // with the envelope
+std::string to_protobuf(const Object& object);             // with the envelope
 void to_protobuf(const Object& object, std::string& out);  // appends the message alone
 /// Its ObjectMeta alone.
 std::string metadata_to_protobuf(const Object& object);

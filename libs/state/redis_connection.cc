@@ -214,6 +214,11 @@ bool RedisConnection::enter(bool raise, std::function<void(bool)> done) {
   });
 }
 
+void RedisConnection::greeted_elsewhere(const std::string& token) {
+  auto server = [](std::string_view t) { return t.substr(std::min(t.find(' '), t.size())); };
+  if (!token_.empty() && server(token_) == server(token) && number(token_) < number(token)) token_ = token;
+}
+
 bool RedisConnection::send(const std::vector<std::string_view>& argv, Reply reply) {
   return ready_ && raw_send(argv, std::move(reply));
 }

@@ -58,6 +58,8 @@ class RedisConnection {
   /// Greets again on the same connection, because a script answered that the epoch moved. `raise`: the epoch grows in
   /// any case. false: no connection.
   bool enter(bool raise, std::function<void(bool entered)> done);
+  /// Another connection was greeted with `token`: if that was the same server process, it is the token here too.
+  void greeted_elsewhere(const std::string& token);
   /// Gives the connection up and starts over, e.g. when the server says that it is a replica.
   void drop(std::string why);
 

@@ -134,7 +134,9 @@ void RedisStore::Impl::answered(const GroupPtr& group, RedisConnection& connecti
 
 void RedisStore::Impl::stale(const GroupPtr& group, RedisConnection& connection) {
   for (const auto& flight : group->flights) ++flight->rounds;
-  const auto again = [this, group] {
+  const auto again = [this, group, &connection] {
+    // Else the group might be sent to one connection after the other, each of which learns only then.
+    for (auto& other : commits_) other->greeted_elsewhere(connection.token());
     for (const auto& flight : group->flights) dispatch(flight);
   };
   if (connection.token() != group->token) return again();  // another group has entered again already

@@ -300,9 +300,9 @@ TEST_F(RedisStoreTest, AnotherStoreRaisesTheEpochAndCommitsGoOn) {
   int answered = 0;
   for (int i = 0; i < 50; ++i) {
     store_->commit({"", {}, {put(pod_, "2")}}, [&](Result<Committed> result) {
-      EXPECT_TRUE(result.ok());
-      EXPECT_EQ(result->revisions[0] >> kEpochShift, *raised);
       ++answered;
+      ASSERT_TRUE(result.ok()) << result.error().message;
+      EXPECT_EQ(result->revisions[0] >> kEpochShift, *raised);
     });
   }
   ASSERT_TRUE(until([&] { return answered == 50; }));

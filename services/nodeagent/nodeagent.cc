@@ -166,9 +166,8 @@ Status start_real(service::Service& s, const Options& options) {
   if (!log_size.ok() || log_size->value() <= 0)
     return Error{Code::kInvalid, fmt::format("--container-log-max-size {}: want a size", options.log_max_size)};
   limits.max_bytes = static_cast<uint64_t>(log_size->value());
-  node->rotator = std::make_unique<LogRotator>(
-      s.loop(), *node->executor, *node->runtime, limits,
-      [agent = node->agent.get()] { return running_logs(*agent); });
+  node->rotator = std::make_unique<LogRotator>(s.loop(), *node->executor, *node->runtime, limits,
+                                               [agent = node->agent.get()] { return running_logs(*agent); });
   attach(s, *node, name);
   s.add_ready("pods", [node = node.get()]() -> Status {
     if (!node->agent->synced()) return Error{Code::kUnavailable, "the node's pods or containers are not known yet"};

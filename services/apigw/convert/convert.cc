@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "libs/model/served.h"
 #include "libs/model/json.h"
+#include "libs/model/served.h"
 
 namespace gantry::apigw {
 namespace {

@@ -22,9 +22,9 @@ struct Request {
   const model::Kind* kind = nullptr;
   Mirror* mirror = nullptr;
   const model::Kind* view = nullptr;  // the kind that was asked for, where it is stored as `kind`
-  std::string verb;         // for the event's cause
-  bool may_repeat = false;  // the client chose the command's id: an earlier try may have been committed
-  bool fresh = false;       // the mirror has been at the head since the request came
+  std::string verb;                   // for the event's cause
+  bool may_repeat = false;            // the client chose the command's id: an earlier try may have been committed
+  bool fresh = false;                 // the mirror has been at the head since the request came
   int attempts = 0;
   int64_t now = 0;  // unix seconds
   std::vector<std::string> warnings;
