@@ -65,11 +65,9 @@ async function exec(command, stdin = null) {
 }
 {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'gantry-cp-'));
-  const file = path.join(directory, 'one');
-  fs.writeFileSync(file, 'copied');
+  fs.writeFileSync(path.join(directory, 'one'), 'copied');
   const cp = new k8s.Cp(config);
-  await cp.cpToPod('default', 'streams', 'main', 'one', '/tmp', directory);
-  await until('the copy', () => true);
+  await cp.cpToPod('default', 'streams', 'main', directory, '/tmp');  // what the directory holds; does not wait for the end
   let ran;
   for (let i = 0; i < 50; ++i) {
     ran = await exec(['cat', '/tmp/one']);
