@@ -23,8 +23,8 @@ test_apply_scale_rollout_delete() {
 }
 
 test_events_show_what_happens() {
-  gantry events --resource configmaps --namespace default -o json >"$E2E_WORK/events" &
-  local stream=$!
+  "$ROOT/build/bin/gantry" events --resource configmaps --namespace default -o json >"$E2E_WORK/events" &
+  local stream=$!  # of the program: behind the function it would outlive a kill
   await 10 "the first event" eval 'kubectl create configmap seen-$RANDOM && test -s "$E2E_WORK/events"'
   kubectl get configmaps -o name | grep seen- | xargs kubectl delete
   await 10 "the deletion" grep -q '"type":"DELETED"' "$E2E_WORK/events"
