@@ -96,7 +96,8 @@ TEST_F(RestReadsTest, ProtobufForWhoAsksForNothingElse) {
   const model::Object object(kind, *bytes);
   EXPECT_EQ(object.name(), "a");
   EXPECT_EQ(model::str(object.meta()->resource_version()), revisions_[0]);
-  auto list = model::open_protobuf(get(kMaps, kProtobuf)->body);
+  auto maps = get(kMaps, kProtobuf);
+  auto list = model::open_protobuf(maps->body);
   EXPECT_EQ(list->kind, "ConfigMapList");
   EXPECT_EQ(list->raw.front(), '\n') << "field 1 is the metadata";
   auto partial = get(kMaps, std::string(kProtobuf) + ";as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
