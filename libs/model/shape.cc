@@ -10,7 +10,17 @@ namespace {
 
 using nlohmann::json;
 
-// `+structType=atomic` in the API's sources, where the schema has no attribute for it.
+// `+mapType=atomic`.
+bool atomic_map(const Type& owner, const Field& field) {
+  return (field.json == "selector" && (owner.name == "ServiceSpec" || owner.name == "ReplicationControllerSpec")) ||
+         (field.json == "nodeSelector" && owner.name == "PodSpec");
+}
+
+std::string dumped(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+}  // namespace
+
+// A table, because the schema has no attribute for it.
 bool atomic_struct(const Type& type) {
   static const std::unordered_set<std::string_view> kTypes = {"LabelSelector",
                                                               "ObjectReference",
@@ -41,16 +51,6 @@ bool atomic_struct(const Type& type) {
   return kTypes.contains(type.name) &&
          !(type.name == "Subject" && type.full_name.find("flowcontrol") != std::string::npos);
 }
-
-// `+mapType=atomic`.
-bool atomic_map(const Type& owner, const Field& field) {
-  return (field.json == "selector" && (owner.name == "ServiceSpec" || owner.name == "ReplicationControllerSpec")) ||
-         (field.json == "nodeSelector" && owner.name == "PodSpec");
-}
-
-std::string dumped(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
-
-}  // namespace
 
 Shape shape_of(const Type& owner, const Field& f) {
   if (f.map) return atomic_map(owner, f) ? Shape::kLeaf : Shape::kMap;

@@ -1,4 +1,4 @@
-// Internal to libs/model: how server-side apply looks at a field.
+// How server-side apply looks at a field. Pure, thread-safe.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,6 +18,8 @@ enum class Shape : uint8_t {
 };
 
 Shape shape_of(const Type& owner, const Field& field);
+/// `+structType=atomic` in the API's sources: set as a whole, wherever it stands.
+bool atomic_struct(const Type& type);
 
 /// The names of a keyed list's keys, sorted.
 std::vector<const Field*> keys_of(const Field& field);

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "libs/model/assembler.h"
+#include "libs/model/shape.h"
 #include "services/apigw/rest/openapi.h"
 
 namespace gantry::apigw::openapi {
@@ -83,7 +84,7 @@ class Builder {
       std::sort(required.begin(), required.end());
       schema["required"] = required;
     }
-    if (atomic(type)) schema["x-kubernetes-map-type"] = "atomic";
+    if (model::atomic_struct(type)) schema["x-kubernetes-map-type"] = "atomic";
     out_[name] = std::move(schema);
   }
 
@@ -93,29 +94,6 @@ class Builder {
   }
 
  private:
-  static bool atomic(const Type& type) {
-    static constexpr std::string_view kTypes[] = {"LabelSelector",
-                                                  "ObjectReference",
-                                                  "LocalObjectReference",
-                                                  "TypedLocalObjectReference",
-                                                  "SecretReference",
-                                                  "ConfigMapKeySelector",
-                                                  "SecretKeySelector",
-                                                  "ObjectFieldSelector",
-                                                  "ResourceFieldSelector",
-                                                  "NodeSelector",
-                                                  "NodeSelectorTerm",
-                                                  "ScopeSelector",
-                                                  "ScopedResourceSelectorRequirement",
-                                                  "TopologySelectorTerm",
-                                                  "EndpointAddress",
-                                                  "EndpointPort",
-                                                  "RoleRef",
-                                                  "CrossVersionObjectReference",
-                                                  "ServiceBackendPort"};
-    return std::find(std::begin(kTypes), std::end(kTypes), type.name) != std::end(kTypes);
-  }
-
   json one(const Type& owner, const Field& f) {
     if (const char* name = special_name(owner, f)) return reference(name);
     switch (f.scalar) {
