@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -14,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kRefs3 = "#/components/schemas/";
+constexpr const char* kGnostic = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 constexpr const char* kRefs2 = "#/definitions/";
 
 /// FNV-1a: names a content, protects nothing.
@@ -102,14 +104,12 @@ const json& v2_tree() {
 }
 
 const OpenApiDocument& v2_document(std::string_view accept) {
-  // Clients of old write "@" where later ones write ".".
-  for (const char* type : {"application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-                           "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"}) {
-    if (accept.find(type) == std::string_view::npos) continue;
-    static const auto* message = new std::string(openapi::to_gnostic(v2_tree()));
-    static auto* made = new std::map<std::string, OpenApiDocument>();
-    auto it = made->find(type);
-    return it != made->end() ? it->second : made->emplace(type, document(*message, type)).first->second;
+  // Clients of old ask with "@" where later ones have "."; all of them can parse only the latter in the answer.
+  constexpr std::string_view kAsked[] = {"application/com.github.proto-openapi.spec.v2@v1.0+protobuf", kGnostic};
+  if (std::any_of(std::begin(kAsked), std::end(kAsked),
+                  [&](auto t) { return accept.find(t) != std::string_view::npos; })) {
+    static const auto* message = new OpenApiDocument(document(openapi::to_gnostic(v2_tree()), kGnostic));
+    return *message;
   }
   static const auto* text = new OpenApiDocument(document(v2_tree().dump()));
   return *text;
