@@ -60,6 +60,10 @@ void validate_node_update(const model::Object& now, const model::Object& before,
 void validate_lease(const model::Object& lease, Problems& problems);
 void validate_event(const model::Object& event, Problems& problems);
 
+// templates.cc: StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers, PodTemplates
+void default_template(model::Draft& draft, const model::Object& given);
+void validate_template_kinds(const model::Object& object, Problems& problems);
+
 /// Whether a map's key may stand in a Draft's path.
 bool plain_key(std::string_view key);
 inline constexpr std::string_view kImmutable = "field is immutable";

@@ -5,6 +5,7 @@
 
 #include "libs/model/json.h"
 #include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/tables.h"
 
 namespace gantry::apigw {
 namespace {
@@ -43,18 +44,23 @@ const Rules* rules_of(const model::Kind& kind) {
 void set_defaults(model::Draft& draft, const model::Object& given) {
   const Rules* rules = rules_of(given.kind());
   if (rules != nullptr && rules->defaults != nullptr) rules->defaults(draft, given);
+  default_by_table(draft, given);
+  default_template(draft, given);
 }
 
 void validate(const model::Object& object, Problems& problems) {
   validate_meta(object, problems);
   const Rules* rules = rules_of(object.kind());
   if (rules != nullptr && rules->validate != nullptr) rules->validate(object, problems);
+  validate_by_table(object, problems);
+  validate_template_kinds(object, problems);
 }
 
 void validate_update(const model::Object& now, const model::Object& before, std::string_view subresource,
                      Problems& problems) {
   const Rules* rules = rules_of(now.kind());
   if (subresource.empty() && rules != nullptr && rules->update != nullptr) rules->update(now, before, problems);
+  if (subresource.empty()) validate_update_by_table(now, before, problems);
 }
 
 bool plain_key(std::string_view key) {
