@@ -15,7 +15,7 @@ namespace gantry::state {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(Script::kCount)> kScripts = {
-    scripts::k_enter, scripts::k_commit, scripts::k_resolve, scripts::k_hold, scripts::k_trim, scripts::k_catchup};
+    scripts::kEnter, scripts::kCommit, scripts::kResolve, scripts::kHold, scripts::kTrim, scripts::kCatchup};
 constexpr std::string_view kEpochKey = "{g0}:epoch";
 constexpr std::string_view kWakePattern = "{g0}:wake:*";
 

@@ -10,7 +10,6 @@ namespace gantry::apigw::testing {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using Names = std::vector<std::string>;
 
 class ReadsTest : public ::testing::Test {

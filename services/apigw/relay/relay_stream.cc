@@ -114,7 +114,7 @@ void RelayStream::pump() {
 void RelayStream::publish(const std::vector<state::LogEntry>& entries) {
   for (const auto& entry : entries) {
     if (entry.revision <= position_) continue;
-    if (const Status sent = publish_entry(entry); !sent.ok()) {
+    if (Status sent = publish_entry(entry); !sent.ok()) {
       retry_ = loop_.after(kRetry, [this] { pump(); });
       break;
     }
@@ -126,12 +126,12 @@ void RelayStream::publish(const std::vector<state::LogEntry>& entries) {
 Status RelayStream::publish_entry(const state::LogEntry& entry) {
   const auto* event = flatbuffers::GetRoot<bus::Event>(entry.event.data());
   const auto touch = [&](std::string chain) { chains_[std::move(chain)] = {entry.revision, loop_.now()}; };
-  if (const Status sent = publish_event(str(event->node()), entry.event); !sent.ok()) return sent;
+  if (Status sent = publish_event(str(event->node()), entry.event); !sent.ok()) return sent;
   touch("all");
   touch("node." + encode_token(str(event->node())));
   touch("namespace." + encode_token(str(event->namespace_())));
   for (const auto& [node, bytes] : entry.node_events) {
-    if (const Status sent = publish_event(node, bytes); !sent.ok()) return sent;
+    if (Status sent = publish_event(node, bytes); !sent.ok()) return sent;
     touch("node." + encode_token(node));
   }
   return Done{};
