@@ -105,3 +105,14 @@ writer_stop() {
   wc -l <"$E2E_WORK/promised-$name"
   kubectl delete configmap -l "writer=$name" --wait=false >/dev/null
 }
+
+# client_library FILE ARGUMENTS...: runs a program of tests/e2e/clients with a client library from the npm registry.
+client_library() {
+  local cache=$ROOT/.cache/client-node
+  if [ ! -d "$cache/node_modules/@kubernetes/client-node" ]; then
+    mkdir -p "$cache"
+    npm install --silent --prefix "$cache" @kubernetes/client-node@1 >/dev/null
+  fi
+  cp "$ROOT/tests/e2e/clients/$1" "$cache/"
+  (cd "$cache" && timeout 300 node "$@")
+}

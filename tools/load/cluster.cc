@@ -11,12 +11,14 @@
 #include "libs/state/redis_start.h"
 #include "tools/gantry/dev/config.h"
 #include "tools/gantry/dev/files.h"
+#include "tools/gantry/dev/pki.h"
 
 namespace gantry::load {
 namespace {
 
 // Beside the port base.
 constexpr int kNats = 0, kHttps = 1, kApigwHealth = 2, kControllersHealth = 3, kSchedulerHealth = 4, kAgentHealth = 5;
+constexpr int kMoreGateways = 6;  // two ports for each
 
 constexpr char kHollowCreds[] = "hollow";
 
@@ -81,6 +83,10 @@ client::ConnectOptions Cluster::connect_options() const {
 
 Status Cluster::write_files() {
   if (auto done = dev::write_configuration(paths_, {.nodes = 0}); !done) return done;
+  if (auto done = dev::write_kubeconfig(paths_, fmt::format("https://127.0.0.1:{}", https_port()), "kubernetes-admin");
+      !done) {
+    return done;
+  }
   auto authority = bus::Authority::load_or_create(paths_.nats() / "authority", "gantry");
   if (!authority) return authority.error();
   if (auto done = dev::write_file(paths_.creds(kHollowCreds),
@@ -112,9 +118,9 @@ Status Cluster::start(const std::string& name, std::vector<std::string> command)
   return Done{};
 }
 
-Status Cluster::start_service(const std::string& name, const std::string& identity, const std::string& creds, int port,
-                              std::vector<std::string> more) {
-  std::vector<std::string> command{options_.binaries + "/gantry-" + name,
+Status Cluster::start_service(const std::string& name, const std::string& program, const std::string& identity,
+                              const std::string& creds, int port, std::vector<std::string> more) {
+  std::vector<std::string> command{options_.binaries + "/gantry-" + program,
                                    "--nats-url",
                                    nats_url(),
                                    "--nats-ca",
@@ -129,6 +135,22 @@ Status Cluster::start_service(const std::string& name, const std::string& identi
   return start(name, std::move(command));
 }
 
+std::string Cluster::gateway_name(int number) { return number == 0 ? "apigw" : fmt::format("apigw-{}", number + 1); }
+
+int Cluster::https_port(int number) const {
+  return options_.port_base + (number == 0 ? kHttps : kMoreGateways + 2 * (number - 1));
+}
+
+Status Cluster::start_gateway(int number) {
+  const int health = number == 0 ? kApigwHealth : https_port(number) + 1 - options_.port_base;
+  const auto address = fmt::format("127.0.0.1:{}", https_port(number));
+  return start_service(gateway_name(number), "apigw", "apigw", paths_.creds("apigw"), health,
+                       {"--redis", "unix:" + paths_.redis_socket().string(), "--redis-user", "apigw",
+                        "--redis-password-file", (paths_.redis() / "apigw.password").string(), "--listen", address,
+                        "--tls-cert", paths_.pki("apigw.crt"), "--tls-key", paths_.pki("apigw.key"), "--client-ca",
+                        paths_.pki("ca.crt"), "--service-cidr", dev::kServiceCidr, "--advertise-address", address});
+}
+
 Status Cluster::start_control_plane() {
   if (auto done = write_files(); !done) return done;
   if (auto done = start("redis", {"sh", "-c", state::kStartRedis, "redis-start", (paths_.redis() / "data").string(),
@@ -137,28 +159,21 @@ Status Cluster::start_control_plane() {
     return done;
   }
   if (auto done = start("nats", {"nats-server", "-c", (paths_.nats() / "load.conf").string()}); !done) return done;
-  if (auto done = start_service(
-          "apigw", "apigw", paths_.creds("apigw"), kApigwHealth,
-          {"--redis", "unix:" + paths_.redis_socket().string(), "--redis-user", "apigw", "--redis-password-file",
-           (paths_.redis() / "apigw.password").string(), "--listen",
-           fmt::format("127.0.0.1:{}", options_.port_base + kHttps), "--tls-cert", paths_.pki("apigw.crt"), "--tls-key",
-           paths_.pki("apigw.key"), "--client-ca", paths_.pki("ca.crt"), "--service-cidr", dev::kServiceCidr,
-           "--advertise-address", fmt::format("127.0.0.1:{}", options_.port_base + kHttps)});
-      !done) {
-    return done;
+  for (int i = 0; i < options_.gateways; ++i) {
+    if (auto done = start_gateway(i); !done) return done;
   }
   // A /24 for each of 16,384 nodes.
-  if (auto done = start_service("controllers", "controllers", paths_.creds("controllers"), kControllersHealth,
-                                {"--cluster-cidr", "100.64.0.0/10", "--node-cidr-mask-size", "24"});
+  if (auto done = start_service("controllers", "controllers", "controllers", paths_.creds("controllers"),
+                                kControllersHealth, {"--cluster-cidr", "100.64.0.0/10", "--node-cidr-mask-size", "24"});
       !done) {
     return done;
   }
-  return start_service("scheduler", "scheduler", paths_.creds("scheduler"), kSchedulerHealth, {});
+  return start_service("scheduler", "scheduler", "scheduler", paths_.creds("scheduler"), kSchedulerHealth, {});
 }
 
 Status Cluster::start_hollow(int nodes, const std::string& capacity) {
   return start_service(
-      "nodeagent", "admin", paths_.creds(kHollowCreds), kAgentHealth,
+      "nodeagent", "nodeagent", "admin", paths_.creds(kHollowCreds), kAgentHealth,
       {"--hollow", std::to_string(nodes), "--capacity", capacity, "--root", (paths_.root / "hollow").string()});
 }
 
@@ -170,6 +185,15 @@ Status Cluster::check() const {
   }
   return Done{};
 }
+
+pid_t Cluster::pid(const std::string& name) const {
+  for (const auto& one : running_) {
+    if (one.name == name) return one.process.pid;
+  }
+  return 0;
+}
+
+Usage Cluster::usage(const std::string& name) const { return usage_of(name, pid(name)); }
 
 std::vector<Usage> Cluster::usage() const {
   std::vector<Usage> out;

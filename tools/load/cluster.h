@@ -17,6 +17,7 @@ struct ClusterOptions {
   std::string binaries;  // folder of gantry-apigw and the others
   std::string dir;       // made if missing
   int port_base = 24'200;
+  int gateways = 1;  // apigw processes
 };
 
 /// What a process has used so far.
@@ -40,6 +41,13 @@ class Cluster {
   Status check() const;
   std::vector<Usage> usage() const;
   client::ConnectOptions connect_options() const;
+  static std::string gateway_name(int number);
+  /// Where gateway `number` (from 0) speaks HTTPS, on 127.0.0.1.
+  int https_port(int number = 0) const;
+  /// What one of `usage()`'s processes has used; zeros when it has ended.
+  Usage usage(const std::string& name) const;
+  pid_t pid(const std::string& name) const;
+  const dev::Paths& paths() const { return paths_; }
 
  private:
   struct Running {
@@ -48,8 +56,9 @@ class Cluster {
   };
   Status write_files();
   Status start(const std::string& name, std::vector<std::string> command);
-  Status start_service(const std::string& name, const std::string& identity, const std::string& creds, int port,
-                       std::vector<std::string> more);
+  Status start_service(const std::string& name, const std::string& program, const std::string& identity,
+                       const std::string& creds, int port, std::vector<std::string> more);
+  Status start_gateway(int number);
   std::string nats_url() const;
 
   ClusterOptions options_;

@@ -20,6 +20,10 @@ struct HollowOptions {
 /// time of each phase.
 Status run_hollow(const HollowOptions& options);
 
+/// A control plane of its own with hollow nodes, for whoever wants to try something on one: prints the kubeconfig, each
+/// gateway's address and process, then "ready", and ends with SIGTERM or SIGINT. A gateway that ends is not missed.
+Status run_plane(const HollowOptions& options);
+
 /// Listens to a cluster's events for `seconds` and prints the phases of the pods that it saw from their creation on.
 Status run_phases(const client::ConnectOptions& connect, int seconds);
 

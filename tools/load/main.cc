@@ -16,20 +16,31 @@ int main(int argc, char** argv) {
 
   load::HollowOptions hollow;
   hollow.cluster.binaries = self.parent_path();
+  const auto cluster_options = [&hollow](CLI::App* command, int fewest_nodes) {
+    command->add_option("--nodes", hollow.nodes, "Hollow nodes")
+        ->check(CLI::Range(fewest_nodes, 10'000))
+        ->capture_default_str();
+    command->add_option("--capacity", hollow.capacity, "Of each node")->capture_default_str();
+    command->add_option("--binaries", hollow.cluster.binaries, "Folder of the services' programs")
+        ->capture_default_str();
+    command->add_option("--dir", hollow.cluster.dir, "Empty folder for keys, state and logs, which stay there")
+        ->required();
+    command
+        ->add_option("--port-base", hollow.cluster.port_base,
+                     "First of six ports on 127.0.0.1, and two more for each more gateway")
+        ->capture_default_str();
+    command->add_option("--gateways", hollow.cluster.gateways, "How many")
+        ->check(CLI::Range(1, 10))
+        ->capture_default_str();
+  };
   auto* hollow_command = app.add_subcommand("hollow", "A control plane of its own, hollow nodes and a Deployment");
-  hollow_command->add_option("--nodes", hollow.nodes, "Hollow nodes")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
+  cluster_options(hollow_command, 1);
   hollow_command->add_option("--pods", hollow.pods, "Replicas")->check(CLI::PositiveNumber)->capture_default_str();
-  hollow_command->add_option("--capacity", hollow.capacity, "Of each node")->capture_default_str();
-  hollow_command->add_option("--binaries", hollow.cluster.binaries, "Folder of the services' programs")
-      ->capture_default_str();
-  hollow_command->add_option("--dir", hollow.cluster.dir, "Empty folder for keys, state and logs, which stay there")
-      ->required();
-  hollow_command->add_option("--port-base", hollow.cluster.port_base, "First of six ports on 127.0.0.1")
-      ->capture_default_str();
   hollow_command->add_option("--settle", hollow.settle_seconds, "Seconds before memory is read")->capture_default_str();
   hollow_command->add_option("--timeout", hollow.timeout_seconds, "Seconds for all pods")->capture_default_str();
+
+  auto* plane_command = app.add_subcommand("plane", "A control plane of its own and hollow nodes, until interrupted");
+  cluster_options(plane_command, 0);
 
   client::ConnectOptions connect;
   int seconds = 60;
@@ -39,8 +50,11 @@ int main(int argc, char** argv) {
   phases_command->add_option("--seconds", seconds, "How long")->capture_default_str();
 
   CLI11_PARSE(app, argc, argv);
-  if (hollow_command->parsed()) hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
-  const auto done = hollow_command->parsed() ? load::run_hollow(hollow) : load::run_phases(connect, seconds);
+  if (!hollow.cluster.dir.empty())
+    hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
+  const auto done = hollow_command->parsed()  ? load::run_hollow(hollow)
+                    : plane_command->parsed() ? load::run_plane(hollow)
+                                              : load::run_phases(connect, seconds);
   if (!done) fmt::print(stderr, "error: {}\n", done.error().message);
   return done ? 0 : 1;
 }
