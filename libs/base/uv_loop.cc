@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <csignal>
+
 namespace gantry {
 
 struct UvLoop::UvTimer {
@@ -12,7 +14,19 @@ struct UvLoop::UvTimer {
   std::function<void()> callback;
 };
 
+namespace {
+
+// libuv and hiredis write without MSG_NOSIGNAL: a peer that has gone must be an error of a write, not the end of the
+// process.
+void ignore_sigpipe() {
+  struct sigaction current {};
+  if (sigaction(SIGPIPE, nullptr, &current) == 0 && current.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace
+
 UvLoop::UvLoop() {
+  ignore_sigpipe();
   CHECK_EQ(uv_loop_init(&loop_), 0);
   wake_.data = this;
   CHECK_EQ(uv_async_init(&loop_, &wake_, [](uv_async_t* handle) { static_cast<UvLoop*>(handle->data)->drain(); }), 0);

@@ -13,6 +13,7 @@
 namespace gantry {
 
 /// One libuv loop. Construct, run() and destroy on one thread; post() and stop() from any.
+/// The process ignores SIGPIPE from the first one on, unless it handles it itself.
 class UvLoop final : public Loop {
  public:
   UvLoop();

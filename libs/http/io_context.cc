@@ -1,18 +1,12 @@
 #include "libs/http/io_context.h"
 
-#include <csignal>
 #include <ctime>
 
 #include "libs/http/channel.h"
 
 namespace gantry::http {
 
-std::shared_ptr<IoContext> IoContext::create(UvLoop& loop) {
-  // libuv writes without MSG_NOSIGNAL: a peer that has gone must be an error, not the end of the process.
-  struct sigaction current {};
-  if (sigaction(SIGPIPE, nullptr, &current) == 0 && current.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
-  return std::shared_ptr<IoContext>(new IoContext(loop));
-}
+std::shared_ptr<IoContext> IoContext::create(UvLoop& loop) { return std::shared_ptr<IoContext>(new IoContext(loop)); }
 
 IoContext::IoContext(UvLoop& loop) : loop_(loop), idle_(new uv_idle_t) {
   uv_idle_init(loop.raw(), idle_);

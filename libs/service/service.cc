@@ -61,7 +61,6 @@ int Service::run(int argc, const char* const* argv, Start start) {
   }
   if (!google::IsGoogleLoggingInitialized()) init_logging(argv[0]);
   FLAGS_v = options_.verbosity;
-  ::signal(SIGPIPE, SIG_IGN);  // a peer that goes away is an error of a write, not the end of the process
   instance_ = options_.identity + '-' + random_suffix(10);
   LOG(INFO) << "starting" << kv("service", name_) << kv("version", kVersion) << kv("identity", options_.identity)
             << kv("pid", getpid());

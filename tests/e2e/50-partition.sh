@@ -5,11 +5,17 @@ CUT_SECONDS=60
 node_is() { [ "$(field node "$1" '{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; }
 containers_on() { in_containerd "$1" tasks ls | awk '$3 == "RUNNING" { print $1 }' | sort; }
 
-test_a_cut_node_keeps_its_containers_and_loses_its_pods() {
-  trap 'gantry dev mend node-3' EXIT
+# Six pods of `moving`, and none that still ends from before: it would look evicted.
+start_moving() {
   kubectl delete deployment moving --ignore-not-found --wait
+  await 60 "no pod of moving" count_is 0 app=moving
   kubectl apply -f "$MANIFESTS/moving.yaml"
   kubectl rollout status deployment/moving --timeout=60s
+}
+
+test_a_cut_node_keeps_its_containers_and_loses_its_pods() {
+  trap 'gantry dev mend node-3' EXIT
+  start_moving
   local on_node running start=$SECONDS
   on_node=$(kubectl get pods -l app=moving --field-selector spec.nodeName=node-3 -o name | wc -l)
   ((on_node >= 1)) || fail "no pod on node-3 to move"
@@ -31,9 +37,7 @@ test_a_cut_node_keeps_its_containers_and_loses_its_pods() {
 test_controllers_without_a_bus_evict_nothing() {
   trap 'gantry dev mend controllers' EXIT
   await 60 "a calm start" ready_is 6 app=web
-  kubectl delete deployment moving --ignore-not-found --wait
-  kubectl apply -f "$MANIFESTS/moving.yaml"
-  kubectl rollout status deployment/moving --timeout=60s
+  start_moving
   local before start=$SECONDS
   before=$(identities app=moving && identities app=web)
   gantry dev cut controllers

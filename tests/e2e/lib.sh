@@ -49,9 +49,9 @@ kill_component() {
 # in_containerd NODE ctr-arguments...
 in_containerd() { ctr --address "$ROOT/.gantry/nodes/$1/containerd.sock" --namespace k8s.io "${@:2}"; }
 container_id() { field pod "$1" '{.status.containerStatuses[0].containerID}' | sed 's,.*://,,'; }
-# identities SELECTOR: pod, container and restarts of each, to compare before and after.
+# identities SELECTOR: pod, container and restarts of each that is not on its way out, to compare before and after.
 identities() {
-  kubectl get pods -l "$1" -o json | jq -r '.items[] | [.metadata.name, .metadata.uid, (.status.containerStatuses[]? | .containerID, .restartCount)] | @tsv' | sort
+  kubectl get pods -l "$1" -o json | jq -r '.items[] | select(.metadata.deletionTimestamp == null) | [.metadata.name, .metadata.uid, (.status.containerStatuses[]? | .containerID, .restartCount)] | @tsv' | sort
 }
 
 # Background requests to URL, one every 20 ms: load_start NAME URL; load_stop NAME prints "answered failed".
