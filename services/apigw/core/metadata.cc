@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "libs/base/ids.h"
+#include "services/apigw/core/managers.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -80,6 +81,11 @@ Status prepare_create(const Request& request, const model::Object& given, model:
 Status check_same(const Request& request, const model::Object& given, const model::Object& before) {
   const model::Kind& kind = before.kind();
   const auto* meta = given.meta();
+  // Our own services say with the command alone what they mean.
+  if (tracked(request) && (meta == nullptr || str(meta->name()).empty())) {
+    return bad_request(fmt::format("the name of the object ({} based on URL) was undeterminable: name must be provided",
+                                   before.name()));
+  }
   if (meta != nullptr) {
     if (!str(meta->name()).empty() && str(meta->name()) != before.name()) {
       return bad_request(fmt::format("the name of the object ({}) does not match the name on the URL ({})",

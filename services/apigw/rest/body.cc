@@ -62,7 +62,7 @@ Status read_body(const http::Request& request, const model::Kind& kind, Command&
     command.object = std::move(*bytes);
     return Done{};
   }
-  if (type.empty() || type == "application/json") {
+  if (!request.headers.has("Content-Type") || type == "application/json") {
     command.json = request.body;
     return Done{};
   }
@@ -108,6 +108,13 @@ Status read_patch(const http::Request& request, Command& command) {
   return Done{};
 }
 
+Error both_set(std::string_view policy) {
+  return {Code::kInvalid,
+          fmt::format("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"{}\": "
+                      "orphanDependents and deletionPropagation cannot be both set",
+                      policy)};
+}
+
 /// DeleteOptions in the body override those in the query.
 Status read_delete_options(const http::Request& request, Command& command) {
   const auto& query = request.query;
@@ -115,7 +122,10 @@ Status read_delete_options(const http::Request& request, Command& command) {
   if (!grace.ok()) return grace.error();
   command.grace_period_seconds = *grace;
   command.propagation = query.get("propagationPolicy");
-  if (is_true(query, "orphanDependents")) command.propagation = "Orphan";
+  if (const auto orphan = query.get("orphanDependents"); !orphan.empty()) {
+    if (!command.propagation.empty()) return both_set(command.propagation);
+    command.propagation = is_true(query, "orphanDependents") ? "Orphan" : "Background";
+  }
   if (request.body.empty()) return Done{};
   static const model::Kind& kOptions = *model::Schema::get().by_kind("", "v1", "DeleteOptions");
   Command body;
@@ -128,9 +138,7 @@ Status read_delete_options(const http::Request& request, Command& command) {
   const auto* options = object.as<api::meta_v1::DeleteOptions>();
   if (options->grace_period_seconds()) command.grace_period_seconds = *options->grace_period_seconds();
   if (options->orphan_dependents() && options->propagation_policy()) {
-    return Error{Code::kInvalid, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"" +
-                                     options->propagation_policy()->str() +
-                                     "\": orphanDependents and deletionPropagation cannot be both set"};
+    return both_set(model::str(options->propagation_policy()));
   }
   if (options->propagation_policy()) command.propagation = model::str(options->propagation_policy());
   if (options->orphan_dependents()) command.propagation = *options->orphan_dependents() ? "Orphan" : "Background";

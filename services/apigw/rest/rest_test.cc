@@ -222,6 +222,11 @@ TEST(Yaml, ScalarsKeepTheirTypes) {
       parse("a: 1\nb: '1'\nc: true\nd: \"true\"\ne: 1.5\nf: null\ng: 0x\nh: [1, x]\n"),
       (json{
           {"a", 1}, {"b", "1"}, {"c", true}, {"d", "true"}, {"e", 1.5}, {"f", nullptr}, {"g", "0x"}, {"h", {1, "x"}}}));
+  // As the API server reads them: YAML 1.1.
+  EXPECT_EQ(
+      parse("[0644, 0x1f, -3, 18446744073709551615, yes, off, 1e3, .5, 0.5, 08, -, 1-2, 2024-01-01, 1.2.3]"),
+      json::parse(
+          R"([420, 31, -3, 18446744073709551615, true, false, 1000.0, 0.5, 0.5, 8.0, "-", "1-2", "2024-01-01", "1.2.3"])"));
   EXPECT_FALSE(yaml_to_json("a: [").ok());
   EXPECT_FALSE(yaml_to_json("a: 1\na: 2\n").ok());
 }
