@@ -44,6 +44,8 @@ Error failure(std::string_view why, const Key& key, std::string_view text, uint6
     error = make(Code::kAlreadyExists, fmt::format("{} is already taken by {}", text, holder), kFailClaim);
   } else if (why == kFailCounter) {
     error = make(Code::kForbidden, fmt::format("{} would leave its limits: it is {} now", text, holder), kFailCounter);
+  } else if (why == kFailShare) {
+    error = make(Code::kForbidden, fmt::format("account {} is full: it has {} now", text, current), kFailShare);
   } else if (why == kFailLease) {
     error = make(Code::kForbidden, fmt::format("lease {} was taken with epoch {}", text, current), kFailLease);
   } else if (why == kFailSequence) {

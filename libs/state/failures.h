@@ -16,6 +16,7 @@ inline constexpr std::string_view kFailUid = "uid";            // another uid
 inline constexpr std::string_view kFailOwner = "owner";        // kUidAbsent, kUidPresent
 inline constexpr std::string_view kFailClaim = "claim";
 inline constexpr std::string_view kFailCounter = "counter";
+inline constexpr std::string_view kFailShare = "share";  // the account is full
 inline constexpr std::string_view kFailLease = "lease";
 inline constexpr std::string_view kFailSequence = "sequence";
 

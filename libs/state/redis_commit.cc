@@ -121,6 +121,11 @@ void CommitArguments::add(const Operation& operation) {
       return push({"R", operation.text, operation.uid});
     case Operation::Kind::kCount:
       return push({"N", operation.text, std::to_string(operation.delta)});
+    case Operation::Kind::kShare:
+      return push({"S", operation.text, operation.uid, std::to_string(operation.number),
+                   std::to_string(operation.delta)});
+    case Operation::Kind::kCloseAccount:
+      return push({"X", operation.text});
     case Operation::Kind::kLease:
       return push({"L", operation.text, std::to_string(operation.number)});
   }

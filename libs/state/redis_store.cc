@@ -309,6 +309,19 @@ void RedisStore::set_cursor(std::string name, std::string value, Callback<Done> 
       Code::kUnknownOutcome);
 }
 
+void RedisStore::shares(std::string account, Callback<std::vector<Share>> done) {
+  impl_->query<std::vector<Share>>(
+      {"HGETALL", "{g0}:share:" + account},
+      [](const redisReply* reply) -> Result<std::vector<Share>> {
+        std::vector<Share> out;
+        for (size_t i = 0; i + 1 < size(reply); i += 2) {
+          if (text(at(reply, i)) != "") out.push_back({std::string(text(at(reply, i))), number(at(reply, i + 1))});
+        }
+        return out;
+      },
+      std::move(done));
+}
+
 void RedisStore::get_cursor(std::string name, Callback<std::optional<std::string>> done) {
   impl_->query<std::optional<std::string>>(
       {"HGET", kCursors, name},

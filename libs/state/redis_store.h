@@ -37,6 +37,7 @@ class RedisStore final : public Store {
   void read_log(std::string resource, Revision after, size_t limit, Callback<std::vector<LogEntry>> done) override;
   void head(std::string resource, Callback<Revision> done) override;
   void heads(std::string resource, Callback<std::vector<std::pair<std::string, Revision>>> done) override;
+  void shares(std::string account, Callback<std::vector<Share>> done) override;
   std::shared_ptr<void> watch(std::string resource, std::function<void()> changed) override;
   void trim(std::string resource, Revision keep_revision, Callback<Done> done) override;
   void set_cursor(std::string name, std::string value, Callback<Done> done) override;

@@ -54,6 +54,10 @@ struct Operation {
     kRelease,  // let go of the claim `text` if `uid` holds it
     kCount,    // add `delta` to the counter `text` (guard with kCounter)
     kLease,    // raise the lease `text` to epoch `number`
+    /// Set the share of `uid` on the account `text` to `number`; kForbidden ("share") if the account's sum would grow
+    /// past `delta` (-1: no limit). At most once an account and commit.
+    kShare,
+    kCloseAccount,  // forget the account `text` and all its shares
   };
   Kind kind = Kind::kPut;
   Key key = {};
@@ -69,6 +73,12 @@ struct Operation {
   std::string text = {};
   uint64_t number = 0;
   int64_t delta = 0;
+};
+
+/// Who has how much on an account.
+struct Share {
+  std::string uid;
+  uint64_t number = 0;
 };
 
 struct Commit {
@@ -114,7 +124,7 @@ class Store {
   /// kConflict (a kRevision or kUid guard; current_revision says what is there; message names the guard), kNotFound (a
   /// kRevision or kUid guard on a missing object), kAlreadyExists (kRevision 0, or a claim), kForbidden (kLease,
   /// kSequence, kUidAbsent...: message says which; causes[0].field is "lease", "sequence", "owner", "claim",
-  /// "counter"), kUnknownOutcome (the connection was lost and the commit could not be resolved by its id).
+  /// "counter", "share": current_revision is the account's sum), kUnknownOutcome (the connection was lost and the commit could not be resolved by its id).
   virtual void commit(Commit commit, Callback<Committed> done) = 0;
 
   virtual void get(Key key, Callback<std::optional<Stored>> done) = 0;
@@ -125,6 +135,8 @@ class Store {
   virtual void head(std::string resource, Callback<Revision> done) = 0;
   /// Heads of all chains of a resource: "all", "node.<token>", "namespace.<token>".
   virtual void heads(std::string resource, Callback<std::vector<std::pair<std::string, Revision>>> done) = 0;
+  /// Every share on the account, in no order.
+  virtual void shares(std::string account, Callback<std::vector<Share>> done) = 0;
   /// Called after each new log entry of the resource (coalesced) until the returned handle is destroyed: read_log from
   /// where you are. There may be spurious calls; none is lost.
   virtual std::shared_ptr<void> watch(std::string resource, std::function<void()> changed) = 0;

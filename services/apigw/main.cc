@@ -28,6 +28,8 @@ struct Options {
   http::ServerOptions http;  // of each
   ApiConfig api;
   std::string node_port_range = "30000-32767";
+  std::string signing_key_file, root_ca_file;
+  std::vector<std::string> key_files;
   uint64_t keep_log = RelayConfig().keep;
 };
 
@@ -47,7 +49,47 @@ void add_flags(CLI::App& flags, Options& o) {
   flags.add_option("--node-port-range", o.node_port_range, "Node ports of Services: first-last")->capture_default_str();
   flags.add_option("--advertise-address", o.api.advertise_address,
                    "IP:PORT at which pods reach this gateway: endpoint of the kubernetes Service");
+  flags.add_option("--service-account-signing-key-file", o.signing_key_file,
+                   "PEM key (RSA or P-256) that signs ServiceAccount tokens, the same at every gateway; without it the "
+                   "tokens of this one are good here only, until it ends");
+  flags.add_option("--service-account-key-file", o.key_files,
+                   "PEM keys or certificates whose tokens are accepted too; may be repeated");
+  flags.add_option("--service-account-issuer", o.api.tokens.issuer, "Issuer of the tokens")->capture_default_str();
+  flags.add_option("--api-audiences", o.api.tokens.audiences, "Audiences that this API answers to; the issuer if none")
+      ->delimiter(',');
+  flags.add_option("--service-account-max-token-expiration-seconds", o.api.tokens.max_seconds,
+                   "Longest life of a token that is asked for; 0: no limit");
+  flags.add_flag("--anonymous-auth,!--no-anonymous-auth", o.api.anonymous,
+                 "Requests without credentials are system:anonymous; else they are refused");
+  flags.add_option("--root-ca-file", o.root_ca_file,
+                   "PEM of the authority that pods check this API's certificate with; --client-ca if not given");
   flags.add_option("--keep-log", o.keep_log, "Entries of each change log that stay for replays")->capture_default_str();
+}
+
+Result<std::string> read_text(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (in.is_open() && !text.empty()) return text;
+  return Error{Code::kInvalid, fmt::format("{}: cannot be read", file)};
+}
+
+Status load_keys(Options& o) {
+  std::vector<std::string> files = o.key_files;
+  if (!o.signing_key_file.empty()) files.insert(files.begin(), o.signing_key_file);
+  for (const auto& file : files) {
+    auto pem = read_text(file);
+    if (!pem.ok()) return pem.error();
+    auto key = TokenKey::from_pem(*pem);
+    if (!key.ok()) return Error{Code::kInvalid, fmt::format("{}: {}", file, key.error().message)};
+    o.api.tokens.keys.push_back(std::move(*key));
+  }
+  LOG_IF(WARNING, files.empty()) << "no --service-account-signing-key-file: tokens end with this process";
+  const std::string& ca = o.root_ca_file.empty() ? o.http.client_ca_file : o.root_ca_file;
+  if (ca.empty()) return Done{};
+  auto pem = read_text(ca);
+  if (!pem.ok()) return pem.error();
+  o.api.root_ca_pem = std::move(*pem);
+  return Done{};
 }
 
 Status complete(Options& o) {
@@ -61,6 +103,7 @@ Status complete(Options& o) {
       o.api.node_port_min > o.api.node_port_max) {
     return Error{Code::kInvalid, fmt::format("--node-port-range {}: want first-last", o.node_port_range)};
   }
+  if (auto loaded = load_keys(o); !loaded.ok()) return loaded;
   if (o.redis_password_file.empty()) return Done{};
   std::ifstream file(o.redis_password_file);
   if (!std::getline(file, o.redis.password)) {

@@ -60,6 +60,10 @@ class StoreClient final : public state::Store {
     if (refuse(done)) return;
     store_.get_cursor(std::move(name), guard(std::move(done)));
   }
+  void shares(std::string account, state::Callback<std::vector<state::Share>> done) override {
+    if (refuse(done)) return;
+    store_.shares(std::move(account), guard(std::move(done)));
+  }
   void hold(std::string name, std::string holder, uint32_t ttl_millis, state::Callback<uint64_t> done) override {
     if (refuse(done)) return;
     store_.hold(std::move(name), std::move(holder), ttl_millis, guard(std::move(done)));

@@ -145,10 +145,26 @@ Status Cluster::start_gateway(int number) {
   const int health = number == 0 ? kApigwHealth : https_port(number) + 1 - options_.port_base;
   const auto address = fmt::format("127.0.0.1:{}", https_port(number));
   return start_service(gateway_name(number), "apigw", "apigw", paths_.creds("apigw"), health,
-                       {"--redis", "unix:" + paths_.redis_socket().string(), "--redis-user", "apigw",
-                        "--redis-password-file", (paths_.redis() / "apigw.password").string(), "--listen", address,
-                        "--tls-cert", paths_.pki("apigw.crt"), "--tls-key", paths_.pki("apigw.key"), "--client-ca",
-                        paths_.pki("ca.crt"), "--service-cidr", dev::kServiceCidr, "--advertise-address", address});
+                       {"--redis",
+                        "unix:" + paths_.redis_socket().string(),
+                        "--redis-user",
+                        "apigw",
+                        "--redis-password-file",
+                        (paths_.redis() / "apigw.password").string(),
+                        "--listen",
+                        address,
+                        "--tls-cert",
+                        paths_.pki("apigw.crt"),
+                        "--tls-key",
+                        paths_.pki("apigw.key"),
+                        "--client-ca",
+                        paths_.pki("ca.crt"),
+                        "--service-account-signing-key-file",
+                        paths_.pki("service-accounts.key"),
+                        "--service-cidr",
+                        dev::kServiceCidr,
+                        "--advertise-address",
+                        address});
 }
 
 Status Cluster::start_control_plane() {

@@ -180,6 +180,17 @@ local function commit()
       at = at + 3
     elseif kind == 'N' or kind == 'L' then
       at = at + 3
+    elseif kind == 'S' then
+      -- S account uid number limit: the sum of an account is its field ''
+      local limit = tonumber(argv[at + 4])
+      if limit >= 0 then
+        local there = call('HMGET', prefix .. 'share:' .. argv[at + 1], argv[at + 2], '')
+        local old, sum, number = tonumber(there[1] or '0'), tonumber(there[2] or '0'), tonumber(argv[at + 3])
+        if number > old and sum - old + number > limit then return {'-', 'share', 'o', index, sum, ''} end
+      end
+      at = at + 5
+    elseif kind == 'X' then
+      at = at + 2
     else
       return {'E', 'unknown operation ' .. tostring(kind)}
     end
@@ -231,6 +242,19 @@ local function commit()
     elseif kind == 'N' then
       if call('HINCRBY', counters_key, argv[at + 1], argv[at + 2]) == 0 then call('HDEL', counters_key, argv[at + 1]) end
       at = at + 3
+    elseif kind == 'S' then
+      local account, number = prefix .. 'share:' .. argv[at + 1], argv[at + 3]
+      local change = tonumber(number) - tonumber(call('HGET', account, argv[at + 2]) or '0')
+      if number == '0' then
+        call('HDEL', account, argv[at + 2])
+      else
+        call('HSET', account, argv[at + 2], number)
+      end
+      if change ~= 0 and call('HINCRBY', account, '', string.format('%.0f', change)) == 0 then call('HDEL', account, '') end
+      at = at + 5
+    elseif kind == 'X' then
+      call('UNLINK', prefix .. 'share:' .. argv[at + 1])
+      at = at + 2
     elseif kind == 'L' then
       local lease = call('HGET', leases_key, argv[at + 1])
       if not lease or tonumber(string.match(lease, '^%d+')) < tonumber(argv[at + 2]) then

@@ -102,12 +102,37 @@ std::optional<Error> MemoryState::check_operations(const std::vector<Operation>&
         }
         break;
       }
+      case Operation::Kind::kShare: {
+        const auto [old, sum] = share(operation.text, operation.uid);
+        if (operation.delta < 0 || operation.number <= old) break;
+        if (sum - old + operation.number > static_cast<uint64_t>(operation.delta))
+          return failure(kFailShare, operation.key, operation.text, sum, {});
+        break;
+      }
+      case Operation::Kind::kCloseAccount:
       case Operation::Kind::kCount:
       case Operation::Kind::kLease:
         break;
     }
   }
   return std::nullopt;
+}
+
+std::pair<uint64_t, uint64_t> MemoryState::share(const std::string& account, const std::string& uid) const {
+  const auto found = accounts_.find(account);
+  if (found == accounts_.end()) return {0, 0};
+  uint64_t sum = 0;
+  for (const auto& [holder, number] : found->second) sum += number;
+  const auto own = found->second.find(uid);
+  return {own == found->second.end() ? 0 : own->second, sum};
+}
+
+std::vector<Share> MemoryState::shares(const std::string& account) const {
+  std::vector<Share> out;
+  if (const auto found = accounts_.find(account); found != accounts_.end()) {
+    for (const auto& [uid, number] : found->second) out.push_back({uid, number});
+  }
+  return out;
 }
 
 Revision MemoryState::next_head(Resource& resource, const std::string& chain, Revision revision) {
@@ -190,6 +215,19 @@ Result<Committed> MemoryState::commit(const Commit& commit, WallMicros now) {
         if (operation.number > lease.epoch) lease = {.epoch = operation.number, .holder = "", .expires = 0};
         break;
       }
+      case Operation::Kind::kShare:
+        if (operation.number == 0) {
+          if (auto account = accounts_.find(operation.text); account != accounts_.end()) {
+            account->second.erase(operation.uid);
+            if (account->second.empty()) accounts_.erase(account);
+          }
+        } else {
+          accounts_[operation.text][operation.uid] = operation.number;
+        }
+        break;
+      case Operation::Kind::kCloseAccount:
+        accounts_.erase(operation.text);
+        break;
     }
   }
   if (!commit.command_id.empty()) {

@@ -21,6 +21,7 @@ class MemoryState {
   Result<std::vector<LogEntry>> read_log(const std::string& resource, Revision after, size_t limit) const;
   Revision head(const std::string& resource) const;
   std::vector<std::pair<std::string, Revision>> heads(const std::string& resource) const;
+  std::vector<Share> shares(const std::string& account) const;
   void trim(const std::string& resource, Revision keep);
   Result<uint64_t> hold(const std::string& name, const std::string& holder, uint32_t ttl_millis, WallMicros now);
   std::map<std::string, std::string>& cursors() { return cursors_; }
@@ -57,6 +58,8 @@ class MemoryState {
   const Object* find(const Key& key) const;
   std::optional<Error> check(const Guard& guard) const;
   std::optional<Error> check_operations(const std::vector<Operation>& operations) const;
+  /// What `uid` has on the account, and the account's sum.
+  std::pair<uint64_t, uint64_t> share(const std::string& account, const std::string& uid) const;
   Revision append(const Operation& operation, bool existed);
   Revision next_head(Resource& resource, const std::string& chain, Revision revision);
   void forget_commands(WallMicros now);
@@ -66,6 +69,7 @@ class MemoryState {
   std::map<std::string, Key> uids_;
   std::map<std::string, std::string> claims_;
   std::map<std::string, int64_t> counters_;
+  std::map<std::string, std::map<std::string, uint64_t>> accounts_;
   std::map<std::string, Lease> leases_;
   std::map<std::string, std::pair<uint64_t, uint64_t>> sequences_;
   std::map<std::string, Record> commands_;

@@ -118,6 +118,12 @@ void MemoryStore::heads(std::string resource, Callback<std::vector<std::pair<std
       std::move(done));
 }
 
+void MemoryStore::shares(std::string account, Callback<std::vector<Share>> done) {
+  call<std::vector<Share>>(
+      next_fault(), Code::kTimeout, [this, account]() -> Result<std::vector<Share>> { return state_.shares(account); },
+      std::move(done));
+}
+
 std::shared_ptr<void> MemoryStore::watch(std::string resource, std::function<void()> changed) {
   auto watcher = std::make_shared<Watcher>(Watcher{std::move(changed)});
   auto& list = watchers_[resource];

@@ -400,6 +400,35 @@ TEST_P(StoreContract, Cursors) {
   EXPECT_EQ(get_cursor()->value(), "12");
 }
 
+TEST_P(StoreContract, AnAccountNeverPassesItsLimit) {
+  const auto share = [](const char* uid, uint64_t number, int64_t limit) {
+    return Operation{.kind = Operation::Kind::kShare, .uid = uid, .text = "q/pods", .number = number, .delta = limit};
+  };
+  const auto all = [&] {
+    std::map<std::string, uint64_t> out;
+    const auto shares = await<std::vector<Share>>([&](auto done) { store().shares("q/pods", std::move(done)); });
+    for (const auto& one : *shares) out[one.uid] = one.number;
+    return out;
+  };
+  EXPECT_TRUE(all().empty());
+  EXPECT_TRUE(commit({share("a", 3, 5)}).ok());
+  EXPECT_TRUE(commit({share("b", 2, 5)}).ok());
+  const auto full = commit({share("c", 1, 5), put(pod_, "x")});
+  EXPECT_EQ(full.code(), Code::kForbidden);
+  EXPECT_EQ(full.error().causes.at(0).field, "share");
+  EXPECT_EQ(full.error().current_revision, 5u);
+  EXPECT_EQ(head("pods"), 0u);                   // all or nothing
+  EXPECT_TRUE(commit({share("a", 3, 1)}).ok());  // what is there may stay beyond a lower limit, and shrink
+  EXPECT_TRUE(commit({share("a", 2, 1)}).ok());
+  EXPECT_TRUE(commit({share("c", 1, 5)}).ok());
+  EXPECT_TRUE(commit({share("b", 0, -1)}).ok());
+  EXPECT_TRUE(commit({share("d", 100, -1)}).ok());  // without a limit
+  EXPECT_EQ(all(), (std::map<std::string, uint64_t>{{"a", 2}, {"c", 1}, {"d", 100}}));
+  EXPECT_TRUE(commit({{.kind = Operation::Kind::kCloseAccount, .text = "q/pods"}}).ok());
+  EXPECT_TRUE(all().empty());
+  EXPECT_TRUE(commit({share("e", 5, 5)}).ok());
+}
+
 TEST_P(StoreContract, HoldIsExclusiveAndItsEpochGrows) {
   auto first = hold("relay", "a", 50);
   ASSERT_TRUE(first.ok());

@@ -1,15 +1,17 @@
-// Who may do what: a fixed table until RBAC comes.
+// Who may do what. Each of these may say yes:
 //   system:masters                everything
-//   system:node:<n>               its own node object, the pods bound to it, the ConfigMaps, Secrets and
-//   ServiceAccounts that these refer to (by name), its
-//                                 lease in kube-node-lease, events
-//   system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
-//   anything system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
-//   system:gantry:netproxy:<n>    reads Services, endpoints, nodes and namespaces
-//   system:gantry:hollow          what a node may, for nodes named hollow-<i> (benchmarks)
-//   anybody                       /healthz, /version and discovery
+//   the node authorizer           system:node:<n>: its own node object, the pods bound to it, the ConfigMaps, Secrets
+//                                 and ServiceAccounts that these refer to (by name), its lease in kube-node-lease,
+//                                 events
+//   fixed rights                  Gantry's own services: what they need does not hang on objects that can be edited
+//     system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
+//     system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
+//     system:gantry:netproxy:<n>    reads Services, endpoints, nodes and namespaces
+//     system:gantry:hollow          what a node may, for nodes named hollow-<i> (benchmarks)
+//   RBAC                          everybody (rbac.h)
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,12 +25,14 @@ namespace gantry::apigw {
 struct Attributes {
   std::string verb;  // get, list, watch, create, update, patch, delete, deletecollection
   std::string resource, subresource, ns, name;
-  std::string node;            // list and watch: only what is on this node
-  bool metadata_only = false;  // list and watch of chains: a Secret without its content
-  std::string path;            // of a request that is not about a resource: /version
+  std::string node;                       // list and watch: only what is on this node
+  bool metadata_only = false;             // list and watch of chains: a Secret without its content
+  std::string path;                       // of a request that is not about a resource: /version
+  std::optional<std::string> group = {};  // API group; nullopt: that of the kind which is stored as `resource`
 };
+std::string group_of(const Attributes& attributes);
 
-/// What the table needs to know about the cluster.
+/// What authorization needs to know about the cluster.
 class Facts {
  public:
   virtual ~Facts() = default;
@@ -37,8 +41,12 @@ class Facts {
   /// A pod bound to `node` refers to this object.
   virtual bool refers(std::string_view node, std::string_view resource, std::string_view ns,
                       std::string_view name) const = 0;
+  /// RBAC grants it; `reason` (may be null) then says why.
+  virtual bool granted(const Identity& identity, const Attributes& attributes, std::string* reason) const = 0;
 };
 
+/// True if anybody says yes. `reason` (may be null) is for access reviews.
+bool allowed(const Identity& identity, const Attributes& attributes, const Facts& facts, std::string* reason = nullptr);
 /// kForbidden in the words of the Kubernetes API. Pure.
 Status authorize(const Identity& identity, const Attributes& attributes, const Facts& facts);
 

@@ -14,6 +14,7 @@ class FakeFacts final : public Facts {
   bool refers(std::string_view node, std::string_view, std::string_view, std::string_view name) const override {
     return node == "n1" && name == "s";
   }
+  bool granted(const Identity&, const Attributes&, std::string*) const override { return false; }
 };
 
 bool may(const char* who, Attributes a) { return authorize(identity_of_bus(who), a, FakeFacts()).ok(); }

@@ -7,6 +7,7 @@
 
 #include "libs/base/ids.h"
 #include "libs/model/served.h"
+#include "services/apigw/core/access.h"
 #include "services/apigw/core/admission.h"
 #include "services/apigw/core/bootstrap.h"
 #include "services/apigw/core/chains.h"
@@ -15,6 +16,7 @@
 #include "services/apigw/core/gateway_addresses.h"
 #include "services/apigw/core/leases.h"
 #include "services/apigw/core/options.h"
+#include "services/apigw/core/quota_keeper.h"
 #include "services/apigw/core/views.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
@@ -66,6 +68,8 @@ Attributes attributes_of(const model::Kind& kind, const bus::Command& command) {
   Attributes a{verb_name(command.verb), command.resource, command.subresource, command.ns, command.name, {}, false, {}};
   if (command.verb == Verb::Bind) a.subresource = "binding";
   if (command.verb == Verb::Evict) a.subresource = "eviction";
+  // A namespace is inside itself: who may do something there may look at it.
+  if (kind.resource == "namespaces" && command.verb != Verb::Create) a.ns = command.name;
   if (command.verb == Verb::List) a.node = node_of(kind, command.field_selector, {});
   if (command.verb == Verb::Snapshot || command.verb == Verb::Replay) {
     a.node = command.node;
@@ -111,13 +115,16 @@ class ApiImpl final : public Api {
         store_(store),
         config_(std::move(config)),
         world_(loop, store, config_.window),
+        authenticator_(config_.tokens, world_, config_.anonymous),
+        access_(world_, authenticator_, config_),
         allocator_(world_, config_),
         context_{world_, config_, allocator_},
         writer_(loop, store, world_, context_),
         admission_(loop),
         leases_(store, *this),
         event_expiry_(loop, store, *this, world_),
-        addresses_(loop, store, *this, config_.advertise_address) {
+        addresses_(loop, store, *this, config_.advertise_address),
+        quota_keeper_(loop, store, *this, world_) {
     world_.start();
     // Before its address is in the list, its lease is held: or another gateway would take it out again.
     const auto put_in = [this] {
@@ -136,6 +143,18 @@ class ApiImpl final : public Api {
   Status authorize(const Identity& identity, const Attributes& attributes) const override {
     return apigw::authorize(identity, attributes, world_);
   }
+
+  void authenticate(Credentials credentials, std::function<void(Result<Identity>)> done) override {
+    const int64_t now = loop_.wall() / 1'000'000;
+    authenticator_.identify(
+        credentials, now,
+        alive_.guard([this, wanted = credentials.impersonation, done = std::move(done)](Result<Identity> who) {
+          if (!who.ok() || !wanted.wanted()) return done(std::move(who));
+          done(Authenticator::impersonate(wanted, [&](const Attributes& a) { return authorize(*who, a); }));
+        }));
+  }
+
+  const ServiceAccountTokens& tokens() const override { return authenticator_.tokens(); }
 
   void handle(const Identity& identity, bus::Command command, Callback done) override {
     auto request = std::make_shared<Request>();
@@ -178,20 +197,40 @@ class ApiImpl final : public Api {
     if (command.verb == Verb::Whoami) return request->done(Answer{.outcome = Answer::Outcome::kNothing});
     if (auto seen = see_through(*request, config_.max_object_bytes); !seen.ok()) return request->done(seen.error());
     request->mirror = world_.find(command.resource);
-    if (request->mirror == nullptr) return request->done(no_such_resource());
+    if (request->mirror == nullptr) return review(request);
     request->kind = &request->mirror->kind();
     if (!request->kind->namespaced) command.ns.clear();
     const Attributes attributes = attributes_of(*request->kind, command);
     auto allowed = authorize(request->identity, attributes);
     if (allowed.ok()) return dispatch(request);
-    if (request->identity.node.empty()) return request->done(allowed.error());
-    // A node may be asking about a pod that this gateway has not seen on it yet.
-    world_.pods().at_head(alive_.guard([this, request, attributes](Status status) {
+    if (request->identity.in_group("system:unauthenticated")) return request->done(allowed.error());
+    // This gateway may not have seen yet what allows it: a role, or a pod on the node that asks.
+    auto resources = access_resources();
+    if (!request->identity.node.empty()) resources = {"pods"};
+    world_.at_heads_of(std::move(resources), alive_.guard([this, request, attributes](Status status) {
       if (!status.ok()) return request->done(status.error());
       auto again = authorize(request->identity, attributes);
       if (!again.ok()) return request->done(again.error());
       dispatch(request);
     }));
+  }
+
+  // What is never stored: a question.
+  void review(const RequestPtr& request) {
+    auto& command = request->command;
+    const model::Kind* kind = model::kind_by_token(command.resource);
+    if (kind == nullptr || !model::served(*kind).is_virtual) return request->done(no_such_resource());
+    if (command.verb != Verb::Create || !command.subresource.empty() || !command.name.empty()) {
+      return request->done(
+          Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"});
+    }
+    request->kind = kind;
+    if (!kind->namespaced) command.ns.clear();
+    Attributes attributes = attributes_of(*kind, command);
+    attributes.resource = kind->resource;
+    attributes.group = kind->group;
+    const auto allowed = authorize(request->identity, attributes);
+    allowed.ok() ? access_.review(request) : request->done(allowed.error());
   }
 
   void dispatch(const RequestPtr& request) {
@@ -267,6 +306,7 @@ class ApiImpl final : public Api {
   void create(const RequestPtr& request) {
     const std::string& sub = request->command.subresource;
     if (sub == "binding") return create_binding(request);
+    if (sub == "token") return access_.request_token(request);
     if (sub == "eviction") return evict(request);
     if (!sub.empty())
       return request->done(
@@ -364,6 +404,8 @@ class ApiImpl final : public Api {
   state::Store& store_;
   const ApiConfig config_;
   World world_;
+  Authenticator authenticator_;
+  Access access_;
   Allocator allocator_;
   Context context_;
   Writer writer_;
@@ -371,6 +413,7 @@ class ApiImpl final : public Api {
   Leases leases_;
   EventExpiry event_expiry_;
   GatewayAddresses addresses_;
+  QuotaKeeper quota_keeper_;
   bool bootstrapped_ = false;
   std::shared_ptr<void> bootstrap_;
   Alive alive_;
@@ -379,6 +422,7 @@ class ApiImpl final : public Api {
 }  // namespace
 
 std::unique_ptr<Api> make_api(Loop& loop, state::Store& store, ApiConfig config) {
+  if (config.tokens.keys.empty()) config.tokens.keys.push_back(TokenKey::generate());
   return std::make_unique<ApiImpl>(loop, store, std::move(config));
 }
 

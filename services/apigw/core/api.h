@@ -34,6 +34,7 @@
 #include "libs/bus/command.h"
 #include "libs/model/object.h"
 #include "libs/state/store.h"
+#include "services/apigw/authn/authenticator.h"
 #include "services/apigw/authz/authz.h"
 
 namespace gantry::apigw {
@@ -103,6 +104,10 @@ struct ApiConfig {
   std::string advertise_address;  // IP:PORT of the kubernetes Service's endpoint; empty: none is made
   size_t window = 16384;          // events kept per kind for watches that come back
   size_t max_object_bytes = 1536 * 1024;
+  TokenConfig tokens;       // without a key one is made: its tokens are good at this gateway only
+  bool automount = true;    // pods find their ServiceAccount's token where client libraries look for it
+  bool anonymous = true;    // requests without credentials are system:anonymous, not refused
+  std::string root_ca_pem;  // of the API's server certificate: what pods check it with; empty: they get no tokens
 };
 
 /// All calls on the loop's thread; callbacks come on it, never inside the call.
@@ -114,6 +119,10 @@ class Api {
   /// Errors in the words of the Kubernetes API; see Code for their HTTP status.
   virtual void handle(const Identity& identity, bus::Command command, Callback done) = 0;
   virtual std::unique_ptr<Watch> watch(const Identity& identity, WatchRequest request, WatchCallbacks callbacks) = 0;
+  /// Who asks, impersonation included: kUnauthorized, kForbidden. May call back at once.
+  virtual void authenticate(Credentials credentials, std::function<void(Result<Identity>)> done) = 0;
+  /// For the documents that tell others how to check ServiceAccount tokens.
+  virtual const ServiceAccountTokens& tokens() const = 0;
   /// For what is not a command: logs, exec, /version. kForbidden or kUnauthorized.
   virtual Status authorize(const Identity& identity, const Attributes& attributes) const = 0;
   /// The object as the projection has it now (it may be behind); nullptr when it has none. Without authorization.

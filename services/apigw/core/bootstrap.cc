@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/model/json.h"
+#include "services/apigw/authz/default_roles.h"
+#include "services/apigw/authz/mend.h"
 #include "services/apigw/core/alive.h"
 
 namespace gantry::apigw {
@@ -19,12 +21,31 @@ struct Wanted {
   std::string resource, ns;
   json object;
   const char* list = nullptr;  // the list to which every gateway adds its address
+  bool mend = false;           // what is missing of it in the cluster is put back
 };
+
+void add_roles(std::vector<Wanted>& all) {
+  for (const auto& role : default_roles()) all.push_back({role.resource, role.ns, to_json(role), nullptr, true});
+  for (const auto& binding : default_bindings())
+    all.push_back({binding.resource, binding.ns, to_json(binding), nullptr, true});
+}
 
 std::vector<Wanted> wanted(const ApiConfig& config, const std::string& service_ip) {
   std::vector<Wanted> all;
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {
     all.push_back({"namespaces", "", {{"metadata", {{"name", name}}}}});
+  }
+  add_roles(all);
+  for (const auto& [name, value] :
+       {std::pair("system-cluster-critical", 2'000'000'000), std::pair("system-node-critical", 2'000'001'000)}) {
+    all.push_back({"priorityclasses",
+                   "",
+                   {{"metadata", {{"name", name}}},
+                    {"value", value},
+                    {"description", fmt::format("Used for system critical pods that must {}.",
+                                                value == 2'000'000'000 ? "run in the cluster, but can be moved to "
+                                                                         "another node if necessary"
+                                                                       : "not be moved from their current node")}}});
   }
   const size_t colon = config.advertise_address.rfind(':');
   if (colon == std::string::npos) return all;
@@ -67,12 +88,29 @@ class Bootstrap {
   void next() {
     if (at_ == wanted_.size()) return done_();
     const Wanted& w = wanted_[at_];
+    if (w.mend && find(w) != nullptr) return mend();
     send(bus::Verb::Create, w.object, [this](Result<Answer> answer) {
       if (answer.ok()) return advance();
       if (answer.code() != Code::kAlreadyExists) return retry(answer.error());
+      if (wanted_[at_].mend) return mend();
       if (wanted_[at_].list == nullptr) return advance();
       add_address();
     });
+  }
+
+  const model::Object* find(const Wanted& w) const {
+    return api_.peek(w.resource, w.ns, w.object["metadata"]["name"].get_ref<const std::string&>());
+  }
+
+  void mend() {
+    const Wanted& w = wanted_[at_];
+    const model::Object* there = find(w);
+    if (there == nullptr) return retry({Code::kUnavailable, "not seen yet"});
+    const auto mended = mend_default(model::to_tree(*there), w.object);
+    if (!mended) return loop_.post(alive_.guard([this] { advance(); }));
+    LOG(INFO) << w.resource << " " << there->name() << ": put back what was missing of the default";
+    send(bus::Verb::Update, *mended,
+         [this](Result<Answer> answer) { answer.ok() ? advance() : retry(answer.error()); });
   }
 
   void add_address() {

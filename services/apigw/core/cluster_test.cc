@@ -271,8 +271,8 @@ TEST_F(ClusterTest, ANodeSeesItsOwn) {
 TEST_F(ClusterTest, StrangersMayNothing) {
   const Identity stranger = identity_of_user("eve", {});
   EXPECT_EQ(g.get("namespaces", "", "default", "", &stranger).error().message,
-            "namespaces \"default\" is forbidden: User \"eve\" cannot get resource \"namespaces\" in API group \"\" at "
-            "the cluster scope");
+            "namespaces \"default\" is forbidden: User \"eve\" cannot get resource \"namespaces\" in API group \"\" in "
+            "the namespace \"default\"");
   EXPECT_TRUE(g.api->authorize(anonymous(), {.verb = "get", .path = "/version"}).ok());
   EXPECT_EQ(g.api->authorize(anonymous(), {.verb = "get", .path = "/metrics"}).error().message,
             "forbidden: User \"system:anonymous\" cannot get path \"/metrics\"");

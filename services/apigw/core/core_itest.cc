@@ -163,5 +163,46 @@ TEST_F(CoreOnRedis, RacingCreatesThroughTwoGatewaysShareNothing) {
   EXPECT_GT(acknowledged.size(), 20u);
 }
 
+// Two gateways, 500 creates, Redis is killed in the middle: the quota's 50 pods, neither more nor less.
+TEST_F(CoreOnRedis, AQuotaIsExactWhateverHappens) {
+  state::RedisStore second_store(loop, {.address = redis.address()});
+  auto second = make_api(loop, second_store, {.advertise_address = "192.0.2.2:6443"});
+  ASSERT_TRUE(run_until([&] { return second->ready(); }));
+  ASSERT_TRUE(create("resourcequotas", {{"metadata", {{"name", "q"}}}, {"spec", {{"hard", {{"pods", "50"}}}}}}).ok());
+  ASSERT_TRUE(create("pods", TestGateway::pod("first")).ok());  // the quota counts
+  size_t answered = 0, made = 1;
+  const size_t n = 500;
+  for (size_t i = 0; i < n; ++i) {
+    const std::string name = fmt::format("p{}", i);
+    (i % 2 == 0 ? *api : *second)
+        .handle(admin,
+                {.id = name,
+                 .verb = bus::Verb::Create,
+                 .resource = "pods",
+                 .ns = "default",
+                 .json = TestGateway::pod(name).dump()},
+                [&](Result<Answer> answer) {
+                  ++answered;
+                  if (answer.ok()) ++made;
+                });
+    if (i % 20 == 0) loop.run_once(false);
+    if (i == 60) redis.kill();
+    if (i == 200) redis.start();
+  }
+  ASSERT_TRUE(run_until([&] { return answered == n; }, seconds(60)));
+  const auto pods = [&] {
+    Result<Answer> list = Error{};
+    run_until([&] {
+      list = call({.verb = bus::Verb::List, .resource = "pods", .ns = "default"});
+      return list.ok();
+    });
+    return list.ok() ? list->items.size() : size_t{0};
+  };
+  EXPECT_GE(pods(), made);
+  EXPECT_LE(pods(), 50U);
+  for (int i = 0; i < 55; ++i) (void)create("pods", TestGateway::pod(fmt::format("more{}", i)));
+  EXPECT_EQ(pods(), 50U);
+}
+
 }  // namespace
 }  // namespace gantry::apigw::testing

@@ -2,6 +2,7 @@
 #include <glog/logging.h>
 
 #include "schemas/api/core_v1_generated.h"
+#include "services/apigw/core/admitting.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/managers.h"
 #include "services/apigw/core/metadata.h"
@@ -10,27 +11,6 @@
 
 namespace gantry::apigw {
 namespace {
-
-// Guaranteed: every container has limits of cpu and memory, and asks for just that. BestEffort: none says anything.
-const char* qos_of(const api::core_v1::PodSpec* spec) {
-  bool any = false, all = true;
-  const auto look = [&](const auto* containers) {
-    for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
-      const auto* resources = containers->Get(i)->resources();
-      for (const char* name : {"cpu", "memory"}) {
-        const auto* limit = resources == nullptr ? nullptr : model::lookup(resources->limits(), name);
-        const auto* request = resources == nullptr ? nullptr : model::lookup(resources->requests(), name);
-        any = any || limit != nullptr || request != nullptr;
-        all = all && limit != nullptr && (request == nullptr || model::str(request) == model::str(limit));
-      }
-    }
-  };
-  if (spec != nullptr) {
-    look(spec->containers());
-    look(spec->init_containers());
-  }
-  return !any ? "BestEffort" : all ? "Guaranteed" : "Burstable";
-}
 
 // The status that a new object starts with.
 void first_status(model::Draft& draft, const model::Object& given, const Identity& identity) {
@@ -44,7 +24,6 @@ void first_status(model::Draft& draft, const model::Object& given, const Identit
   }
   if (resource == "pods") {
     draft.set("status.phase", "Pending");
-    draft.set("status.qosClass", qos_class(given));
   }
   if (resource == "namespaces") {
     draft.set("status.phase", "Active");
@@ -53,27 +32,6 @@ void first_status(model::Draft& draft, const model::Object& given, const Identit
   }
   if (resource == "deployments" || resource == "replicasets") draft.set_empty("status");
   if (resource == "services") draft.set_empty("status.loadBalancer");
-}
-
-// Tolerations that every pod gets, so that a node's short absence does not move it.
-void tolerate_lost_nodes(model::Draft& draft, const model::Object& given) {
-  const auto* spec = given.as<api::core_v1::Pod>()->spec();
-  for (const char* taint : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
-    bool tolerated = false;
-    if (spec != nullptr && spec->tolerations() != nullptr) {
-      for (const auto* t : *spec->tolerations()) {
-        const bool key =
-            model::str(t->key()) == taint || (model::str(t->key()).empty() && model::str(t->operator_()) == "Exists");
-        const bool effect = model::str(t->effect()).empty() || model::str(t->effect()) == "NoExecute";
-        tolerated = tolerated || (key && effect);
-      }
-    }
-    if (tolerated) continue;
-    const Status set = draft.set_json(
-        "spec.tolerations[+]",
-        fmt::format(R"({{"key":"{}","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}})", taint));
-    LOG_IF(DFATAL, !set.ok()) << set.error().message;
-  }
 }
 
 // What is to be created: the body, a configuration that is applied, or an update of what is not there.
@@ -92,8 +50,6 @@ Result<model::Object> new_body(const Context& context, Request& request, model::
 }
 
 }  // namespace
-
-const char* qos_class(const model::Object& pod) { return qos_of(pod.as<api::core_v1::Pod>()->spec()); }
 
 bool is_apply(const Request& request) {
   return request.command.verb == bus::Verb::Patch && request.command.patch_type == bus::PatchType::Apply;
@@ -123,11 +79,16 @@ Result<Plan> plan_create(const Context& context, Request& request) {
     note_creation(request, *given, draft.build(), draft);
   }
   first_status(draft, *given, request.identity);
-  if (request.kind->resource == "pods") tolerate_lost_nodes(draft, *given);
   Plan plan;
   plan.kind = Plan::Kind::kPut;
   plan.outcome = Answer::Outcome::kCreated;
   plan.after = draft.build();
+  request.unsure.clear();
+  AdmissionRequest admission = admission_for(context, request, {});
+  auto changed = admit_changes(admission, plan.after);
+  request.unsure = admission.unsure;
+  if (!changed.ok()) return std::move(changed.error());
+  plan.after = std::move(*changed);
   // The name came with the body, so that authorization could not look at it.
   const bool own = request.kind->resource == "nodes" || request.kind->resource == "leases";
   if (own && !request.identity.node.empty() && plan.after.name() != request.identity.node) {
@@ -143,6 +104,9 @@ Result<Plan> plan_create(const Context& context, Request& request) {
     plan.after = allocated.build();
   }
   if (!problems.empty()) return problems.error(*request.kind, plan.after.name());
+  if (request.kind->resource == "namespaces" && !request.alone)
+    plan.also = namespace_content(context, request, plan.after.name());
+  if (auto said = admit_plan(context, request, admission, plan); !said.ok()) return said.error();
   return plan;
 }
 

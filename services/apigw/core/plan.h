@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "libs/base/loop.h"
 #include "libs/state/store.h"
 #include "services/apigw/core/api.h"
 
@@ -31,6 +32,12 @@ struct Request {
   std::vector<Mirror*> beside;  // other kinds that the plan looks at: as fresh as `mirror`
   /// An apply or update that may create: what it is when the object has come in between.
   std::function<Result<struct Plan>(Request&, const model::Object&)> update;
+  // Of the last plan's refusal, see AdmissionRequest.
+  std::vector<std::string> unsure;
+  bool pending = false, looked = false;
+  int pauses = 0;
+  std::shared_ptr<Timer> pause;
+  bool alone = false;  // a namespace without the objects that come with it: they are there
 };
 using RequestPtr = std::shared_ptr<Request>;
 
@@ -44,6 +51,7 @@ struct Plan {
   model::Object after;                       // kPut: the new state; kErase: the last one
   std::vector<state::Guard> guards;          // beside the object's own revision
   std::vector<state::Operation> operations;  // beside the object's own: claims and releases
+  std::vector<model::Object> also;           // new objects that come with it
   Answer::Outcome outcome = Answer::Outcome::kObject;
   /// What to answer with instead of the object, e.g. its Scale. Takes the object with its new revision.
   std::function<void(Answer&)> present;

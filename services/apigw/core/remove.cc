@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "schemas/api/core_v1_generated.h"
+#include "services/apigw/core/admitting.h"
 #include "services/apigw/core/metadata.h"
 #include "services/apigw/core/planners.h"
 #include "services/apigw/rules/rules.h"
@@ -111,7 +112,9 @@ std::vector<state::Operation> releases(const Context& context, const Object& las
            .text = terminating_claim(last.name())}};
 }
 
-Result<Plan> plan_delete(const Context& context, Request& request, const Object& before) {
+namespace {
+
+Result<Plan> plan_removal(const Context& context, Request& request, const Object& before) {
   if (auto checked = check_preconditions(request, before); !checked.ok()) return checked.error();
   if (before.kind().resource == "namespaces") return delete_namespace(context, request, before);
   const auto* meta = before.meta();
@@ -137,6 +140,12 @@ Result<Plan> plan_delete(const Context& context, Request& request, const Object&
     if (first && has_generation(before.kind())) draft.set("metadata.generation", meta->generation().value_or(0) + 1);
   }
   return wait_for(before, draft);
+}
+
+}  // namespace
+
+Result<Plan> plan_delete(const Context& context, Request& request, const Object& before) {
+  return admitted(context, request, before, plan_removal(context, request, before));
 }
 
 }  // namespace gantry::apigw

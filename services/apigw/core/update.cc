@@ -2,6 +2,7 @@
 
 #include "schemas/api/core_v1_generated.h"
 #include "services/apigw/convert/convert.h"
+#include "services/apigw/core/admitting.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/metadata.h"
 #include "services/apigw/core/replace.h"
@@ -131,14 +132,17 @@ Plan settle(const Context& context, const Object& before, Object after) {
 
 Result<Plan> plan_update(const Context& context, Request& request, const Object& before) {
   const std::string& subresource = request.command.subresource;
-  if (subresource.empty()) return update_object(context, request, before);
-  if (subresource == "status") return update_status(context, request, before);
-  if (subresource == "scale") return update_scale(context, request, before);
-  if (subresource == "finalize") return update_finalizers(context, request, before);
-  if (subresource == "ephemeralcontainers") return update_ephemeral_containers(context, request, before);
-  if (subresource == "resize") return update_resources(context, request, before);
-  if (subresource == "approval") return update_approval(context, request, before);
-  return Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"};
+  const auto planner = subresource.empty()                    ? update_object
+                       : subresource == "status"              ? update_status
+                       : subresource == "scale"               ? update_scale
+                       : subresource == "finalize"            ? update_finalizers
+                       : subresource == "ephemeralcontainers" ? update_ephemeral_containers
+                       : subresource == "resize"              ? update_resources
+                       : subresource == "approval"            ? update_approval
+                                                              : nullptr;
+  if (planner == nullptr)
+    return Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"};
+  return admitted(context, request, before, planner(context, request, before));
 }
 
 }  // namespace gantry::apigw

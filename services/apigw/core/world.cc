@@ -84,6 +84,8 @@ World::World(Loop& loop, state::Store& store, size_t window) {
   }
   pods_ = find("pods");
   namespaces_ = find("namespaces");
+  rbac_ = std::make_unique<Rbac>(Rbac::Caches{find("roles")->cache(), find("clusterroles")->cache(),
+                                              find("rolebindings")->cache(), find("clusterrolebindings")->cache()});
   find("services")->cache().add_index("claim", index_claims);
   pods_->cache().add_index("node", [](const model::Object& pod, std::vector<std::string>& values) {
     const auto* spec = pod.as<core::Pod>()->spec();
@@ -110,6 +112,21 @@ bool World::synced() const {
 Mirror* World::find(std::string_view resource) {
   const auto it = mirrors_.find(std::string(resource));
   return it == mirrors_.end() ? nullptr : it->second.get();
+}
+
+void World::at_heads_of(std::vector<std::string> resources, std::function<void(Status)> done) {
+  struct Waiting {
+    size_t left;
+    std::function<void(Status)> done;
+  };
+  auto waiting = std::make_shared<Waiting>(Waiting{resources.size(), std::move(done)});
+  for (const auto& resource : resources) {
+    at_head_of(resource, [waiting](Status status) {
+      if (waiting->left == 0 || (status.ok() && --waiting->left > 0)) return;
+      waiting->left = 0;
+      waiting->done(std::move(status));
+    });
+  }
 }
 
 std::vector<std::string> World::dependents(std::string_view resource, std::string_view ns,

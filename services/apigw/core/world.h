@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "services/apigw/authz/authz.h"
+#include "services/apigw/authz/objects.h"
+#include "services/apigw/authz/rbac.h"
 #include "services/apigw/core/mirror.h"
 
 namespace gantry::apigw {
 
-class World final : public Facts {
+class World final : public Facts, public Objects {
  public:
   World(Loop& loop, state::Store& store, size_t window);
 
@@ -31,11 +33,31 @@ class World final : public Facts {
   std::string pod_node(std::string_view ns, std::string_view name) const override;
   bool refers(std::string_view node, std::string_view resource, std::string_view ns,
               std::string_view name) const override;
+  bool granted(const Identity& identity, const Attributes& attributes, std::string* reason) const override {
+    return rbac_->allows(identity, attributes, reason);
+  }
+  const Rbac& rbac() const { return *rbac_; }
+
+  const model::Object* find_object(std::string_view resource, std::string_view ns,
+                                   std::string_view name) const override {
+    const Mirror* mirror = find(resource);
+    return mirror == nullptr ? nullptr : mirror->find(ns, name);
+  }
+  void visit_objects(std::string_view resource, std::string_view ns,
+                     const std::function<void(const model::Object&)>& visit) const override {
+    if (const Mirror* mirror = find(resource)) mirror->cache().for_each_in(ns, visit);
+  }
+  void at_head_of(std::string_view resource, std::function<void(Status)> done) override {
+    find(resource)->at_head(std::move(done));
+  }
+  /// The same for several resources. Errors of the first that fails.
+  void at_heads_of(std::vector<std::string> resources, std::function<void(Status)> done);
 
  private:
   std::unordered_map<std::string, std::unique_ptr<Mirror>> mirrors_;
   Mirror* pods_ = nullptr;
   Mirror* namespaces_ = nullptr;
+  std::unique_ptr<Rbac> rbac_;
 };
 
 /// Calls `visit(resource, name)` for each ConfigMap, Secret and ServiceAccount of its namespace that a pod refers to; a

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "services/apigw/admission/quota.h"
+#include "services/apigw/core/admitting.h"
+
 namespace gantry::apigw {
 namespace {
 
@@ -10,6 +13,8 @@ using state::Guard;
 constexpr int kMaxAttempts = 12;
 constexpr int kMaxNames = 8;
 constexpr size_t kSweep = 2'000;  // writes remembered before those that are mirrored are forgotten
+constexpr auto kPause = std::chrono::milliseconds(50);
+constexpr int kMaxPauses = 100;
 
 state::Key key_of(const model::Object& object) {
   return {object.kind().resource, std::string(object.ns()), std::string(object.name())};
@@ -63,6 +68,10 @@ state::Commit Writer::commit_for(const Request& request, const Plan& plan, const
   const Origin origin = origin_of(request);
   if (plan.kind == Plan::Kind::kPut) commit.operations.push_back(put(world_, before, plan.after, origin));
   if (plan.kind == Plan::Kind::kErase) commit.operations.push_back(erase(world_, plan.after, origin));
+  for (const auto& also : plan.also) {
+    commit.guards.push_back({.kind = Guard::Kind::kRevision, .key = key_of(also)});
+    commit.operations.push_back(put(world_, {}, also, origin));
+  }
   commit.operations.insert(commit.operations.end(), plan.operations.begin(), plan.operations.end());
   return commit;
 }
@@ -168,11 +177,51 @@ Result<model::Object> Writer::live_namespace(const Request& request, std::string
   return *ns;
 }
 
+// A refusal that was read from a view counts only at its head; one that will pass is given time.
+bool Writer::think_again(const RequestPtr& request, const std::function<void()>& again) {
+  if (!request->unsure.empty() && !request->looked) {
+    request->looked = true;
+    world_.at_heads_of(request->unsure, alive_.guard([request, again](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      again();
+    }));
+    return true;
+  }
+  if (!request->pending || ++request->pauses > kMaxPauses) return false;
+  request->pause = std::make_shared<Timer>(loop_.after(kPause, again));
+  return true;
+}
+
+bool Writer::quota_failed(const RequestPtr& request, const model::Object& object, const Error& error,
+                          const std::function<void()>& again) {
+  const std::string_view fault = at_fault(error);
+  if (error.code != Code::kForbidden || (fault != "share" && fault != "counter")) return false;
+  // The quotas may have changed since: their limits, or that there are any.
+  if (!request->looked || (fault == "counter" && ++request->attempts < kMaxAttempts)) {
+    request->looked = true;
+    world_.at_heads_of({"resourcequotas"}, alive_.guard([request, again](Status status) {
+      if (!status.ok()) return request->done(status.error());
+      again();
+    }));
+    return true;
+  }
+  constexpr std::string_view kAccount = "account ";
+  const std::string account =
+      error.message.substr(kAccount.size(), error.message.find(' ', kAccount.size()) - kAccount.size());
+  auto exceeded = exceeded_quota(admission_for(context_, *request, {}), object, account,
+                                 static_cast<int64_t>(error.current_revision));
+  refuse(request, exceeded ? std::move(*exceeded) : error);
+  return true;
+}
+
 void Writer::create(RequestPtr request) { plan_creation(std::move(request)); }
 
 void Writer::plan_creation(RequestPtr request) {
   auto plan = plan_create(context_, *request);
-  if (!plan.ok()) return refuse(request, std::move(plan.error()));
+  if (!plan.ok()) {
+    if (think_again(request, [this, request] { plan_creation(request); })) return;
+    return refuse(request, std::move(plan.error()));
+  }
   if (request->kind->namespaced) {
     auto ns = live_namespace(*request, plan->after.name());
     if (!ns.ok()) {
@@ -204,6 +253,12 @@ void Writer::create_failed(RequestPtr request, const Plan& plan, Error error) {
   const bool retry = ++request->attempts < kMaxAttempts;
   const std::string_view fault = at_fault(error);
   const std::string name(plan.after.name());
+  if (retry && quota_failed(request, plan.after, error, [this, request] { plan_creation(request); })) return;
+  // Perhaps only what was to come with it exists.
+  if (error.code == Code::kAlreadyExists && !plan.also.empty() && fault != "claim") {
+    request->alone = true;
+    return plan_creation(request);
+  }
   if (error.code == Code::kAlreadyExists && fault == "claim") {
     const std::string taken = error.message.substr(0, error.message.find(' '));
     if (taken.starts_with("terminating/")) return request->done(terminating(*request, name));
@@ -269,11 +324,17 @@ void Writer::plan_change(RequestPtr request, const Planner& planner) {
   const bool changes = plan.ok() && (plan->kind != Plan::Kind::kNothing || plan->commit_nothing);
   // An error or "nothing to do" may come from an old view: it counts only at the head.
   if (!changes && !request->fresh) return refresh(request, again);
-  if (!plan.ok()) return refuse(request, std::move(plan.error()));
+  if (!plan.ok()) {
+    if (think_again(request, again)) return;
+    return refuse(request, std::move(plan.error()));
+  }
   if (!changes || command.dry_run) return succeed(request, *plan, {});
   store_.commit(commit_for(*request, *plan, before),
                 alive_.guard([this, request, planner, before, plan = *plan](Result<state::Committed> committed) {
                   if (committed.ok()) return succeed(request, plan, *committed);
+                  if (quota_failed(request, plan.after, committed.error(),
+                                   [this, request, planner] { plan_change(request, planner); }))
+                    return;
                   change_failed(request, planner, before, std::move(committed.error()));
                 }));
 }

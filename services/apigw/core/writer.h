@@ -26,6 +26,11 @@ class Writer {
   void creation_taken(RequestPtr request, const Plan& plan);
   void plan_change(RequestPtr request, const Planner& planner);
   void change_failed(RequestPtr request, const Planner& planner, const model::Object& before, Error error);
+  /// True if the refusal of a plan is not final: `again` will be called.
+  bool think_again(const RequestPtr& request, const std::function<void()>& again);
+  /// True if the commit failed for a quota, and this has seen to it.
+  bool quota_failed(const RequestPtr& request, const model::Object& object, const Error& error,
+                    const std::function<void()>& again);
   /// Once the mirror is at the head, `next`; the request's error if that cannot be.
   void refresh(RequestPtr request, std::function<void()> next);
   state::Commit commit_for(const Request& request, const Plan& plan, const model::Object& before) const;

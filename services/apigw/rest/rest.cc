@@ -7,6 +7,7 @@
 
 #include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
+#include "services/apigw/rest/credentials.h"
 #include "services/apigw/rest/discovery.h"
 #include "services/apigw/rest/openapi.h"
 #include "services/apigw/streams/streams.h"
@@ -25,12 +26,6 @@ void send_openapi(const http::Request& request, const OpenApiDocument& document,
                   {"Vary", "Accept"},
                   {"Cache-Control", by_hash ? "public, immutable" : "no-cache, private"}},
                  known ? "" : document.body);
-}
-
-Result<Identity> identify(const http::Request& request) {
-  if (request.peer) return identity_of_user(request.peer->common_name, request.peer->organizations);
-  if (request.headers.has("Authorization")) return Error{Code::kUnauthorized, "Unauthorized"};
-  return anonymous();
 }
 
 /// How long the client is willing to wait, as `timeout=30s`; no longer than the server is.
@@ -73,11 +68,18 @@ void Rest::handle(http::Request request, std::shared_ptr<http::Responder> respon
   auto exchange = std::make_shared<Exchange>();
   exchange->request = std::move(request);
   exchange->responder = std::move(responder);
-  auto identity = identify(exchange->request);
-  if (!identity.ok()) return exchange->fail(identity.error());
-  exchange->identity = std::move(*identity);
   exchange->route = find_route(exchange->request);
   if (exchange->route.target == Route::Target::kHealth) return health(*exchange);
+  auto credentials = credentials_of(exchange->request);
+  if (!credentials.ok()) return exchange->fail(credentials.error());
+  api_.authenticate(std::move(*credentials), [this, exchange](Result<Identity> identity) {
+    if (!identity.ok()) return exchange->fail(identity.error());
+    exchange->identity = std::move(*identity);
+    identified(exchange);
+  });
+}
+
+void Rest::identified(std::shared_ptr<Exchange> exchange) {
   if (exchange->route.target == Route::Target::kResource) return resource(std::move(exchange));
   document(*exchange);
 }
@@ -128,6 +130,11 @@ void Rest::document(Exchange& exchange) {
     default:
       break;
   }
+  // How others check ServiceAccount tokens.
+  if (exchange.request.path == "/openid/v1/jwks")
+    return exchange.responder->send(200, {{"Content-Type", "application/jwk-set+json"}}, api_.tokens().key_set());
+  if (exchange.request.path == "/.well-known/openid-configuration")
+    return exchange.send(200, api_.tokens().discovery_document());
   if (exchange.request.path == "/")
     return exchange.send(
         200,

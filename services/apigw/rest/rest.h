@@ -37,6 +37,7 @@ class Rest {
 
  private:
   struct Exchange;
+  void identified(std::shared_ptr<Exchange> exchange);
   void resource(std::shared_ptr<Exchange> exchange);
   void watch(Exchange& exchange);
   void serve(const std::shared_ptr<Exchange>& exchange);

@@ -141,8 +141,6 @@ void default_pod(Draft& draft, const model::Object& given) {
   if (spec == nullptr) return;
   default_pod_spec(draft, "spec", spec);
   if (!spec->enable_service_links()) draft.set("spec.enableServiceLinks", true);
-  if (!spec->priority()) draft.set("spec.priority", 0);
-  if (spec->preemption_policy() == nullptr) draft.set("spec.preemptionPolicy", "PreemptLowerPriority");
   if (str(spec->service_account_name()).empty() && str(spec->service_account()).empty()) {
     draft.set("spec.serviceAccountName", "default");
     draft.set("spec.serviceAccount", "default");

@@ -13,6 +13,12 @@ constexpr size_t kMaxAnnotationBytes = 256 * 1024;
 std::string check_name(const model::Kind& kind, std::string_view name) {
   if (kind.resource == "services") return model::check_service_name(name);
   if (kind.resource == "namespaces") return model::check_dns_label(name);
+  if (kind.group == "rbac.authorization.k8s.io") {  // system:node: any segment of a path
+    if (name == "." || name == "..") return fmt::format("may not be '{}'", name);
+    if (name.find('/') != std::string_view::npos) return "may not contain '/'";
+    if (name.find('%') != std::string_view::npos) return "may not contain '%'";
+    return {};
+  }
   return model::check_dns_subdomain(name);
 }
 

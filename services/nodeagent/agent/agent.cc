@@ -37,7 +37,9 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                    });
                  });
                },
-               options_.disk} {}
+               options_.disk} {
+  options_.node.hollow = !options_.disk;
+}
 
 Agent::~Agent() = default;
 

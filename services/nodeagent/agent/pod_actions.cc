@@ -20,7 +20,7 @@ constexpr WallMicros kConfirmRetry = 1'000'000;
 }  // namespace
 
 void PodWorker::prepare(const Action& action) {
-  auto refs = references(*spec()->spec());
+  auto refs = references(*spec(), !context_.disk);
   auto finish = [this, key = action.key](const Status& s) {
     if (s.ok()) {
       memory_.prepared = true;

@@ -69,7 +69,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
 
   // What was missing when the pod was prepared may be there by now.
   void create() {
-    w_.context_.references.ensure(std::string(w_.pod_.ns()), references(*w_.spec()->spec()),
+    w_.context_.references.ensure(std::string(w_.pod_.ns()), references(*w_.spec(), !w_.context_.disk),
                                   step<Done>([this](Status s) {
                                     if (!s.ok()) return fail("CreateContainerConfigError", s.error());
                                     configure();

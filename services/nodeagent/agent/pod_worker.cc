@@ -60,7 +60,7 @@ void PodWorker::set_gone() {
 
 bool PodWorker::refers_to(const std::string& resource, const std::string& name) const {
   if (!pod_) return false;
-  auto all = references(*spec()->spec());
+  auto all = references(*spec(), !context_.disk);
   return std::find(all.begin(), all.end(), Reference{resource, name}) != all.end();
 }
 

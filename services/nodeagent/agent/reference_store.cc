@@ -1,5 +1,9 @@
 #include "services/nodeagent/agent/reference_store.h"
 
+#include <nlohmann/json.hpp>
+
+#include "schemas/api/authentication_v1_generated.h"
+
 namespace gantry::nodeagent {
 
 namespace {
@@ -50,6 +54,7 @@ void ReferenceStore::ensure(const std::string& ns, const std::vector<Reference>&
 }
 
 void ReferenceStore::fetch(const Key& key, std::function<void(Status)> done) {
+  if (key[0] == kTokens) return fetch_token(key, std::move(done));
   bus::Command command;
   command.verb = bus::Verb::Get;
   command.resource = key[0];
@@ -71,6 +76,39 @@ void ReferenceStore::fetch(const Key& key, std::function<void(Status)> done) {
   });
 }
 
+void ReferenceStore::fetch_token(const Key& key, std::function<void(Status)> done) {
+  const TokenName wanted = TokenName::decode(key[2]);
+  nlohmann::json spec{
+      {"expirationSeconds", wanted.seconds},
+      {"boundObjectRef", {{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", wanted.pod}, {"uid", wanted.pod_uid}}},
+      {"audiences", nlohmann::json::array()}};
+  if (!wanted.audience.empty()) spec["audiences"].push_back(wanted.audience);
+  bus::Command command;
+  command.verb = bus::Verb::Create;
+  command.resource = "serviceaccounts";
+  command.subresource = "token";
+  command.ns = key[1];
+  command.name = wanted.account;
+  command.json = nlohmann::json{{"spec", std::move(spec)}}.dump();
+  commands_.send(std::move(command), [this, key, done = std::move(done),
+                                      weak = std::weak_ptr<bool>(alive_)](Result<bus::CommandOutcome> r) {
+    if (weak.expired()) return;
+    if (!r.ok()) return done(r.error());
+    static const model::Kind& kKind = *model::Schema::get().by_kind("authentication.k8s.io", "v1", "TokenRequest");
+    if (!model::verify(*kKind.type, r->object))
+      return done(Error{Code::kInternal, "the gateway's answer is not well-formed"});
+    model::Object token(kKind, std::move(r->object));
+    const auto* status = token.as<api::authentication_v1::TokenRequest>()->status();
+    const int64_t left =
+        (status == nullptr ? 0 : status->expiration_timestamp().value_or(0)) - loop_.wall() / 1'000'000;
+    known_[key] = std::move(token);
+    // Renewed well before it ends.
+    retries_[key] =
+        loop_.after(std::chrono::seconds(std::max<int64_t>(10, left * 8 / 10)), [this, key] { refresh(key); });
+    done(gantry::Done{});
+  });
+}
+
 void ReferenceStore::refresh(const Key& key) {
   if (known_.count(key) == 0) return;
   fetch(key, [this, key](Status s) {
@@ -78,7 +116,7 @@ void ReferenceStore::refresh(const Key& key) {
       retries_[key] = loop_.after(kRetry, [this, key] { refresh(key); });
       return;
     }
-    retries_.erase(key);
+    if (key[0] != kTokens) retries_.erase(key);
     changed_(key[0], key[1], key[2]);
   });
 }

@@ -35,6 +35,7 @@ class ReferenceStore {
  private:
   using Key = std::array<std::string, 3>;  // resource, namespace, name
   void fetch(const Key& key, std::function<void(Status)> done);
+  void fetch_token(const Key& key, std::function<void(Status)> done);
   void refresh(const Key& key);
 
   Loop& loop_;

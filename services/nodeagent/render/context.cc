@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "libs/model/quantity.h"
 
@@ -15,7 +16,41 @@ std::string Paths::logs(std::string_view ns, std::string_view name, std::string_
   return fmt::format("{}/logs/pods/{}_{}_{}", root, ns, name, uid);
 }
 
-std::vector<Reference> references(const core::PodSpec& spec) {
+std::string TokenName::encode() const {
+  return fmt::format("{}/{}/{}/{}/{}", account, pod, pod_uid, seconds, audience);
+}
+
+TokenName TokenName::decode(std::string_view name) {
+  std::array<std::string, 4> parts;
+  for (auto& part : parts) {
+    const size_t slash = std::min(name.find('/'), name.size());
+    part = name.substr(0, slash);
+    name.remove_prefix(std::min(slash + 1, name.size()));
+  }
+  return {parts[0], parts[1], parts[2], std::strtoll(parts[3].c_str(), nullptr, 10), std::string(name)};
+}
+
+TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjection& source) {
+  return {std::string(str(pod.spec()->service_account_name())), std::string(str(pod.metadata()->name())),
+          std::string(str(pod.metadata()->uid())), source.expiration_seconds().value_or(3600),
+          std::string(str(source.audience()))};
+}
+
+std::vector<Reference> references(const core::Pod& pod, bool hollow) {
+  auto out = references(*pod.spec(), !hollow);
+  if (hollow || pod.spec()->volumes() == nullptr) return out;
+  for (const auto* v : *pod.spec()->volumes()) {
+    if (v->projected() == nullptr || v->projected()->sources() == nullptr) continue;
+    for (const auto* source : *v->projected()->sources()) {
+      if (source->service_account_token() == nullptr) continue;
+      Reference r{kTokens, token_name(pod, *source->service_account_token()).encode()};
+      if (std::find(out.begin(), out.end(), r) == out.end()) out.push_back(std::move(r));
+    }
+  }
+  return out;
+}
+
+std::vector<Reference> references(const core::PodSpec& spec, bool volumes) {
   std::vector<Reference> out;
   auto add = [&](const char* resource, const flatbuffers::String* name) {
     Reference r{resource, std::string(str(name))};
@@ -41,7 +76,7 @@ std::vector<Reference> references(const core::PodSpec& spec) {
   };
   visit(spec.init_containers());
   visit(spec.containers());
-  if (spec.volumes()) {
+  if (volumes && spec.volumes()) {
     for (const auto* v : *spec.volumes()) {
       if (v->config_map()) add("configmaps", v->config_map()->name());
       if (v->secret()) add("secrets", v->secret()->secret_name());

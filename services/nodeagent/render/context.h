@@ -46,20 +46,34 @@ struct NodeContext {
   DnsSettings host_dns;                    // of the machine's resolv.conf
   std::string service_host, service_port;  // of the `kubernetes` Service; empty: no such variables
   std::string cgroup_parent, seccomp_root;
+  bool hollow = false;                      // nothing is written: volumes have no content
   int64_t cpu_milli = 0, memory_bytes = 0;  // allocatable: what an absent limit means
   Paths paths;
 };
 
-/// The ConfigMap or Secret of that name, or an empty Object when there is none. `resource`: "configmaps" or "secrets".
+/// The ConfigMap or Secret of that name, or an empty Object when there is none. `resource`: "configmaps", "secrets" or
+/// kTokens (a TokenRequest).
 using FindReference =
     std::function<model::Object(std::string_view resource, std::string_view ns, std::string_view name)>;
 
-/// What a pod refers to, each once.
+/// What a pod refers to, each once. A ServiceAccount's token for a volume is resource "serviceaccounts/token", and its
+/// name says for what it is (TokenName).
 struct Reference {
   std::string resource, name;
   bool operator==(const Reference&) const = default;
 };
-std::vector<Reference> references(const core::PodSpec& spec);
+std::vector<Reference> references(const core::PodSpec& spec, bool volumes = true);
+std::vector<Reference> references(const core::Pod& pod, bool hollow = false);
+
+inline constexpr const char* kTokens = "serviceaccounts/token";
+struct TokenName {
+  std::string account, pod, pod_uid;
+  int64_t seconds = 3600;
+  std::string audience;  // empty: the API's own
+  std::string encode() const;
+  static TokenName decode(std::string_view name);
+};
+TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjection& source);
 
 /// The value of a downward API field: metadata.labels['a'], status.podIP, ... kInvalid names what is not supported.
 Result<std::string> field_value(const core::Pod& pod, std::string_view path, const NodeContext& node,

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "libs/model/quantity.h"
+#include "schemas/api/authentication_v1_generated.h"
 
 namespace gantry::nodeagent {
 
@@ -42,6 +43,7 @@ class Planner {
       }
       return plan;
     }
+    if (node_.hollow) return plan;
     plan.kind = VolumePlan::Kind::kFiles;
     Status added = Done{};
     if (const auto* c = v.config_map()) {
@@ -125,6 +127,19 @@ class Planner {
     return Done{};
   }
 
+  Status token(const core::ServiceAccountTokenProjection& source, uint32_t file_mode, std::vector<VolumeFile>& files) {
+    auto found = find_(kTokens, ns_, token_name(pod_, source).encode());
+    if (!found) {
+      return Error{Code::kInvalid,
+                   fmt::format("no token for service account \"{}\" yet", str(pod_.spec()->service_account_name()))};
+    }
+    const auto* status = found.as<api::authentication_v1::TokenRequest>()->status();
+    if (status == nullptr) return Error{Code::kInvalid, "the gateway's answer has no token"};
+    if (auto s = check_path(str(source.path())); !s.ok()) return s;
+    files.push_back({std::string(str(source.path())), std::string(str(status->token())), file_mode});
+    return Done{};
+  }
+
   Status projected(const core::ProjectedVolumeSource& p, std::vector<VolumeFile>& files) {
     if (p.sources() == nullptr) return Done{};
     auto m = mode(p.default_mode());
@@ -135,8 +150,7 @@ class Planner {
       if (const auto* s = source->secret())
         added = object("secrets", str(s->name()), s->items(), m, s->optional().value_or(false), files);
       if (const auto* d = source->downward_api()) added = downward(d->items(), m, files);
-      if (source->service_account_token())
-        added = Error{Code::kInvalid, "service account tokens are not issued by this cluster yet"};
+      if (const auto* t = source->service_account_token()) added = token(*t, m, files);
       if (source->cluster_trust_bundle() || source->pod_certificate())
         added = Error{Code::kInvalid, "this kind of projection is not supported by this node"};
       if (!added.ok()) return added;

@@ -43,6 +43,8 @@ class Builder {
                  paths_.pki("apigw.key"),
                  "--client-ca",
                  paths_.pki("ca.crt"),
+                 "--service-account-signing-key-file",
+                 paths_.pki("service-accounts.key"),
                  "--service-cidr",
                  kServiceCidr,
                  "--node-port-range",

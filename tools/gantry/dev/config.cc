@@ -116,6 +116,7 @@ disabled_plugins = [
 
 Status write_certificates(const Paths& paths) {
   if (auto made = ensure_authority(paths); !made) return made;
+  if (auto made = ensure_signing_key(paths); !made) return made;
   const std::vector<CertificateRequest> requests = {
       {.file = "apigw",
        .common_name = "gantry-apigw",

@@ -149,6 +149,14 @@ Status ensure_authority(const Paths& paths) {
   return write_file(paths.pki("ca.crt"), pem(certificate.get()));
 }
 
+Status ensure_signing_key(const Paths& paths) {
+  const auto file = paths.pki("service-accounts.key");
+  if (std::filesystem::exists(file)) return Done{};
+  const Key key(EVP_EC_gen("P-256"));
+  if (!key) return openssl_error("make the key that signs ServiceAccount tokens");
+  return write_file(file, pem(key.get()), 0600);
+}
+
 Status ensure_certificate(const Paths& paths, const CertificateRequest& request) {
   auto authority_text = read_file(paths.pki("ca.crt"));
   auto authority_key_text = read_file(paths.pki("ca.key"));

@@ -18,6 +18,8 @@ struct CertificateRequest {
 
 /// Makes pki/ca.crt and ca.key unless they are there.
 Status ensure_authority(const Paths& paths);
+/// Makes pki/service-accounts.key, which signs ServiceAccount tokens, unless it is there.
+Status ensure_signing_key(const Paths& paths);
 /// Signs the certificate unless its files are there and are still good for a month with the same names.
 Status ensure_certificate(const Paths& paths, const CertificateRequest& request);
 /// kubeconfig with everything embedded: cluster "gantry" at `server`, user from pki/<client>.crt.

@@ -1,0 +1,102 @@
+// Small steps about pods and nodes.
+#include <fmt/format.h>
+#include <glog/logging.h>
+
+#include "libs/model/workload.h"
+#include "schemas/api/core_v1_generated.h"
+#include "services/apigw/admission/admission.h"
+
+namespace gantry::apigw {
+
+using model::str;
+namespace core = api::core_v1;
+
+const char* qos_class(const model::Object& pod) {
+  const auto* spec = pod.as<core::Pod>()->spec();
+  bool any = false, all = true;
+  const auto look = [&](const auto* containers) {
+    for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
+      const auto* resources = containers->Get(i)->resources();
+      for (const char* name : {"cpu", "memory"}) {
+        const auto* limit = resources == nullptr ? nullptr : model::lookup(resources->limits(), name);
+        const auto* request = resources == nullptr ? nullptr : model::lookup(resources->requests(), name);
+        any = any || limit != nullptr || request != nullptr;
+        all = all && limit != nullptr && (request == nullptr || str(request) == str(limit));
+      }
+    }
+  };
+  if (spec != nullptr) {
+    look(spec->containers());
+    look(spec->init_containers());
+  }
+  return !any ? "BestEffort" : all ? "Guaranteed" : "Burstable";
+}
+
+// So that a node's short absence does not move the pod.
+void add_lost_node_tolerations(const model::Object& pod, model::Draft& draft) {
+  const auto* spec = pod.as<core::Pod>()->spec();
+  for (const char* taint : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
+    bool tolerated = false;
+    if (spec != nullptr && spec->tolerations() != nullptr) {
+      for (const auto* t : *spec->tolerations()) {
+        const bool key = str(t->key()) == taint || (str(t->key()).empty() && str(t->operator_()) == "Exists");
+        const bool effect = str(t->effect()).empty() || str(t->effect()) == "NoExecute";
+        tolerated = tolerated || (key && effect);
+      }
+    }
+    if (tolerated) continue;
+    const Status set = draft.set_json(
+        "spec.tolerations[+]",
+        fmt::format(R"({{"key":"{}","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}})", taint));
+    LOG_IF(DFATAL, !set.ok()) << set.error().message;
+  }
+}
+
+// Nothing lands on a node before it has said that it is ready.
+void add_not_ready_taint(const model::Object& node, model::Draft& draft) {
+  constexpr std::string_view kTaint = "node.kubernetes.io/not-ready";
+  const auto* spec = node.as<core::Node>()->spec();
+  if (model::node_ready(*node.as<core::Node>())) return;
+  if (spec != nullptr && spec->taints() != nullptr) {
+    for (const auto* taint : *spec->taints()) {
+      if (str(taint->key()) == kTaint && str(taint->effect()) == "NoSchedule") return;
+    }
+  }
+  const Status set = draft.set_json("spec.taints[+]", fmt::format(R"({{"key":"{}","effect":"NoSchedule"}})", kTaint));
+  LOG_IF(DFATAL, !set.ok()) << set.error().message;
+}
+
+// A node speaks for itself, but not about who may run on it.
+Status check_node_restriction(AdmissionRequest& a, const model::Object& object) {
+  if (a.identity.node.empty()) return Done{};
+  const auto refuse = [&](std::string why) { return forbidden(a.kind, object.name(), why); };
+  if (a.kind.resource == "nodes" && a.subresource.empty()) {
+    const auto* taints =
+        object.as<core::Node>()->spec() == nullptr ? nullptr : object.as<core::Node>()->spec()->taints();
+    if (a.before) {
+      const auto* spec = a.before.as<core::Node>()->spec();
+      const auto* old = spec == nullptr ? nullptr : spec->taints();
+      bool same = (old == nullptr ? 0 : old->size()) == (taints == nullptr ? 0 : taints->size());
+      for (flatbuffers::uoffset_t i = 0; same && old != nullptr && i < old->size(); ++i) {
+        same = str(old->Get(i)->key()) == str(taints->Get(i)->key()) &&
+               str(old->Get(i)->value()) == str(taints->Get(i)->value()) &&
+               str(old->Get(i)->effect()) == str(taints->Get(i)->effect());
+      }
+      if (!same) return refuse(fmt::format("node \"{}\" is not allowed to modify taints", a.identity.node));
+    }
+    constexpr std::string_view kReserved = "node-restriction.kubernetes.io/";
+    if (const auto* labels = object.meta()->labels()) {
+      for (const auto* label : *labels) {
+        std::string_view prefix = str(label->key());
+        prefix = prefix.substr(0, prefix.find('/') == std::string_view::npos ? 0 : prefix.find('/') + 1);
+        if (prefix != kReserved && !prefix.ends_with("." + std::string(kReserved))) continue;
+        const auto* old = a.before ? model::lookup(a.before.meta()->labels(), str(label->key())) : nullptr;
+        if (old != nullptr && str(old) == str(label->value())) continue;
+        return refuse(fmt::format("is not allowed to modify labels: {}", str(label->key())));
+      }
+    }
+  }
+  return Done{};
+}
+
+}  // namespace gantry::apigw

@@ -1,0 +1,157 @@
+#include <gtest/gtest.h>
+
+#include "libs/model/json.h"
+#include "services/apigw/core/testing/test_gateway.h"
+
+namespace gantry::apigw {
+namespace {
+
+using testing::TestGateway;
+using Json = TestGateway::Json;
+
+class AccessTest : public ::testing::Test {
+ protected:
+  TestGateway g_;
+  Identity alice_ = identity_of_user("alice", {"dev"});
+
+  void bind(const std::string& ns, const std::string& role, const std::string& user) {
+    const Json body{{"metadata", {{"name", role + "-" + user}}},
+                    {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", role}}},
+                    {"subjects", {{{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "User"}, {"name", user}}}}};
+    const auto made = g_.create(ns.empty() ? "clusterrolebindings" : "rolebindings", ns, body);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+  }
+  Json ask(const std::string& resource, const Json& body, const Identity& who, const std::string& ns = "") {
+    const auto answer = g_.create(resource, ns, body, &who);
+    EXPECT_TRUE(answer.ok()) << answer.error().message;
+    return answer.ok() ? model::to_tree(answer->object)["status"] : Json();
+  }
+  Result<Answer> token(const std::string& account, const Json& spec, const Identity* as = nullptr) {
+    return g_.call({.verb = bus::Verb::Create,
+                    .resource = "serviceaccounts",
+                    .subresource = "token",
+                    .ns = "default",
+                    .name = account,
+                    .json = Json{{"spec", spec}}.dump()},
+                   as);
+  }
+  Result<Identity> identify(const std::string& token) {
+    std::optional<Result<Identity>> out;
+    g_.api->authenticate({.token = token}, [&](Result<Identity> r) { out.emplace(std::move(r)); });
+    g_.loop.run_until([&] { return out.has_value(); }, std::chrono::seconds(10));
+    return std::move(*out);
+  }
+};
+
+TEST_F(AccessTest, RolesDecideAtOnce) {
+  EXPECT_EQ(g_.create("configmaps", "default", {{"metadata", {{"name", "c"}}}}, &alice_).code(), Code::kForbidden);
+  bind("default", "edit", "alice");
+  EXPECT_TRUE(g_.create("configmaps", "default", {{"metadata", {{"name", "c"}}}}, &alice_).ok());
+  EXPECT_EQ(g_.create("configmaps", "kube-system", {{"metadata", {{"name", "c"}}}}, &alice_).error().message,
+            "configmaps is forbidden: User \"alice\" cannot create resource \"configmaps\" in API group \"\" in the "
+            "namespace \"kube-system\"");
+  // An operator on the bus is a user of that name.
+  const Identity operator_alice = identity_of_bus("alice");
+  EXPECT_TRUE(g_.get("configmaps", "default", "c", "", &operator_alice).ok());
+}
+
+TEST_F(AccessTest, NobodyRaisesHimself) {
+  bind("default", "admin", "alice");
+  const Json binding{
+      {"metadata", {{"name", "me"}}},
+      {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", "cluster-admin"}}},
+      {"subjects", {{{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "User"}, {"name", "alice"}}}}};
+  const auto refused = g_.create("rolebindings", "default", binding, &alice_);
+  EXPECT_EQ(refused.code(), Code::kForbidden);
+  EXPECT_TRUE(refused.error().message.find("is attempting to grant RBAC permissions not currently held") !=
+              std::string::npos);
+}
+
+TEST_F(AccessTest, DefaultRolesComeBack) {
+  ASSERT_TRUE(g_.stored("clusterroles", "", "cluster-admin").contains("rules"));
+  ASSERT_TRUE(g_.patch("clusterroles", "", "system:basic-user", {{"rules", Json::array()}}).ok());
+  auto second = g_.another();
+  EXPECT_EQ(g_.stored("clusterroles", "", "system:basic-user")["rules"].size(), 3u);
+}
+
+TEST_F(AccessTest, Reviews) {
+  bind("default", "view", "alice");
+  const auto can = [&](const char* verb, const char* resource) {
+    return ask("selfsubjectaccessreviews",
+               {{"spec", {{"resourceAttributes", {{"namespace", "default"}, {"verb", verb}, {"resource", resource}}}}}},
+               alice_);
+  };
+  EXPECT_EQ(can("list", "pods")["allowed"], true);
+  EXPECT_EQ(can("list", "pods")["reason"],
+            "RBAC: allowed by RoleBinding \"view-alice/default\" of ClusterRole \"view\" to User \"alice\"");
+  EXPECT_EQ(can("delete", "pods")["allowed"], false);
+  EXPECT_EQ(ask("selfsubjectreviews", Json::object(), alice_)["userInfo"],
+            (Json{{"username", "alice"}, {"groups", {"dev", "system:authenticated"}}}));
+  const Json rules = ask("selfsubjectrulesreviews", {{"spec", {{"namespace", "default"}}}}, alice_);
+  EXPECT_EQ(rules["incomplete"], false);
+  EXPECT_GT(rules["resourceRules"].size(), 5u);
+  EXPECT_EQ(ask("subjectaccessreviews",
+                {{"spec", {{"user", "bob"}, {"nonResourceAttributes", {{"verb", "get"}, {"path", "/version"}}}}}},
+                g_.admin)["allowed"],
+            false);
+  EXPECT_EQ(g_.create("subjectaccessreviews", "", {{"spec", {{"user", "bob"}}}}).code(), Code::kInvalid);
+  EXPECT_EQ(g_.create("subjectaccessreviews", "", Json::object(), &alice_).code(), Code::kForbidden);
+  const Json local{
+      {"spec",
+       {{"user", "alice"}, {"resourceAttributes", {{"namespace", "default"}, {"verb", "get"}, {"resource", "pods"}}}}}};
+  EXPECT_EQ(ask("localsubjectaccessreviews", local, g_.admin, "default")["allowed"], true);
+  EXPECT_EQ(g_.create("localsubjectaccessreviews", "kube-system", local).code(), Code::kInvalid);
+}
+
+TEST_F(AccessTest, TokensForAccountsAndPods) {
+  auto made = token("default", {{"audiences", Json::array()}});
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const Json request = model::to_tree(made->object);
+  EXPECT_EQ(request["spec"]["expirationSeconds"], 3600);
+  const auto who = identify(request["status"]["token"]);
+  ASSERT_TRUE(who.ok());
+  EXPECT_EQ(who->user, "system:serviceaccount:default:default");
+  const Json reviewed = ask("tokenreviews", {{"spec", {{"token", request["status"]["token"]}}}}, g_.admin);
+  EXPECT_EQ(reviewed["authenticated"], true);
+  EXPECT_EQ(reviewed["user"]["username"], "system:serviceaccount:default:default");
+  EXPECT_TRUE(ask("tokenreviews", {{"spec", {{"token", "x.y.z"}}}}, g_.admin).contains("error"));
+
+  EXPECT_EQ(token("none", Json::object()).code(), Code::kNotFound);
+  EXPECT_EQ(token("default", {{"expirationSeconds", 10}}).code(), Code::kInvalid);
+  EXPECT_EQ(token("default", {{"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "p"}}}}).code(),
+            Code::kNotFound);
+
+  ASSERT_TRUE(g_.create("nodes", "", {{"metadata", {{"name", "n1"}}}}).ok());
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("p")).ok());
+  ASSERT_TRUE(g_.bind("default", "p", "n1").ok());
+  const std::string uid = g_.stored("pods", "default", "p")["metadata"]["uid"];
+  const Json bound{{"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "p"}, {"uid", uid}}}};
+  const Identity node = identity_of_bus("node-n1"), other = identity_of_bus("node-n2");
+  made = token("default", bound, &node);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const std::string pods_token = model::to_tree(made->object)["status"]["token"];
+  EXPECT_TRUE(identify(pods_token).ok());
+  EXPECT_EQ(token("default", bound, &other).code(), Code::kForbidden);
+  EXPECT_EQ(token("default", Json::object(), &node).code(), Code::kForbidden);
+  (void)g_.call(
+      {.verb = bus::Verb::Delete, .resource = "pods", .ns = "default", .name = "p", .grace_period_seconds = 0});
+  EXPECT_EQ(identify(pods_token).code(), Code::kUnauthorized);
+}
+
+TEST_F(AccessTest, ImpersonationNeedsToBeAllowed) {
+  const auto as = [&](Identity who, Impersonation wanted) {
+    std::optional<Result<Identity>> out;
+    g_.api->authenticate({.certificate = std::move(who), .impersonation = std::move(wanted)},
+                         [&](Result<Identity> r) { out.emplace(std::move(r)); });
+    g_.loop.run_until([&] { return out.has_value(); }, std::chrono::seconds(10));
+    return std::move(*out);
+  };
+  EXPECT_EQ(as(g_.admin, {.user = "bob"})->user, "bob");
+  const auto refused = as(alice_, {.user = "bob"});
+  EXPECT_EQ(refused.error().message,
+            "users \"bob\" is forbidden: User \"alice\" cannot impersonate resource \"users\" in API group \"\" at the "
+            "cluster scope");
+}
+
+}  // namespace
+}  // namespace gantry::apigw

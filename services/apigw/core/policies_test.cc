@@ -1,0 +1,211 @@
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "libs/model/json.h"
+#include "services/apigw/core/testing/test_gateway.h"
+
+namespace gantry::apigw {
+namespace {
+
+using testing::TestGateway;
+using Json = TestGateway::Json;
+
+class PoliciesTest : public ::testing::Test {
+ protected:
+  TestGateway g_{{.advertise_address = "192.0.2.1:6443", .root_ca_pem = "CA"}};
+
+  std::string refusal(const std::string& resource, const Json& body, const std::string& ns = "default") {
+    const auto answer = g_.create(resource, ns, body);
+    return answer.ok() ? "" : answer.error().message;
+  }
+  static Json pod_with(const std::string& name, const Json& resources) {
+    Json pod = TestGateway::pod(name);
+    pod["spec"]["containers"][0]["resources"] = resources;
+    return pod;
+  }
+  void quota(const Json& hard, const Json& more = Json::object(), const std::string& name = "q") {
+    Json spec = more;
+    spec["hard"] = hard;
+    ASSERT_TRUE(g_.create("resourcequotas", "default", {{"metadata", {{"name", name}}}, {"spec", spec}}).ok());
+  }
+  Json quota_status(const std::string& name = "q") {
+    g_.loop.advance(std::chrono::seconds(2));
+    return g_.stored("resourcequotas", "default", name)["status"];
+  }
+};
+
+TEST_F(PoliciesTest, ANamespaceComesWithItsAccountAndTheAuthority) {
+  ASSERT_TRUE(g_.create("namespaces", "", {{"metadata", {{"name", "team"}}}}).ok());
+  EXPECT_EQ(g_.stored("serviceaccounts", "team", "default")["metadata"]["name"], "default");
+  EXPECT_TRUE(g_.stored("configmaps", "team", "kube-root-ca.crt").contains("data"));
+}
+
+TEST_F(PoliciesTest, APodGetsItsAccountsToken) {
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("p")).ok());
+  const Json spec = g_.stored("pods", "default", "p")["spec"];
+  EXPECT_EQ(spec["serviceAccountName"], "default");
+  const std::string volume = spec["volumes"][0]["name"];
+  EXPECT_TRUE(volume.starts_with("kube-api-access-"));
+  EXPECT_EQ(spec["volumes"][0]["projected"]["sources"].size(), 3u);
+  EXPECT_EQ(
+      spec["containers"][0]["volumeMounts"],
+      Json::array(
+          {{{"name", volume}, {"readOnly", true}, {"mountPath", "/var/run/secrets/kubernetes.io/serviceaccount"}}}));
+  ASSERT_TRUE(g_.create("serviceaccounts", "default",
+                        {{"metadata", {{"name", "shy"}}},
+                         {"automountServiceAccountToken", false},
+                         {"imagePullSecrets", {{{"name", "registry"}}}}})
+                  .ok());
+  Json shy = TestGateway::pod("shy");
+  shy["spec"]["serviceAccountName"] = "shy";
+  ASSERT_TRUE(g_.create("pods", "default", shy).ok());
+  EXPECT_FALSE(g_.stored("pods", "default", "shy")["spec"].contains("volumes"));
+  EXPECT_EQ(g_.stored("pods", "default", "shy")["spec"]["imagePullSecrets"][0]["name"], "registry");
+  shy["metadata"]["name"] = "none";
+  shy["spec"]["serviceAccountName"] = "none";
+  EXPECT_EQ(
+      refusal("pods", shy),
+      "pods \"none\" is forbidden: error looking up service account default/none: serviceaccount \"none\" not found");
+}
+
+TEST_F(PoliciesTest, PriorityComesFromTheClass) {
+  ASSERT_TRUE(g_.create("priorityclasses", "", {{"metadata", {{"name", "high"}}}, {"value", 100}}).ok());
+  Json pod = TestGateway::pod("p");
+  ASSERT_TRUE(g_.create("pods", "default", pod).ok());
+  EXPECT_EQ(g_.stored("pods", "default", "p")["spec"]["priority"], 0);
+  pod["metadata"]["name"] = "h";
+  pod["spec"]["priorityClassName"] = "high";
+  ASSERT_TRUE(g_.create("pods", "default", pod).ok());
+  EXPECT_EQ(g_.stored("pods", "default", "h")["spec"]["priority"], 100);
+  pod["spec"]["priorityClassName"] = "none";
+  EXPECT_EQ(refusal("pods", pod), "pods \"h\" is forbidden: no PriorityClass with name none was found");
+  EXPECT_EQ(g_.stored("priorityclasses", "", "system-node-critical")["value"], 2000001000);
+}
+
+TEST_F(PoliciesTest, LimitRangesFillInAndBound) {
+  ASSERT_TRUE(g_.create("limitranges", "default",
+                        {{"metadata", {{"name", "l"}}},
+                         {"spec",
+                          {{"limits",
+                            {{{"type", "Container"},
+                              {"default", {{"cpu", "200m"}}},
+                              {"defaultRequest", {{"cpu", "100m"}}},
+                              {"min", {{"cpu", "50m"}}},
+                              {"max", {{"cpu", "1"}}}}}}}}})
+                  .ok());
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("p")).ok());
+  const Json pod = g_.stored("pods", "default", "p");
+  EXPECT_EQ(pod["spec"]["containers"][0]["resources"],
+            (Json{{"limits", {{"cpu", "200m"}}}, {"requests", {{"cpu", "100m"}}}}));
+  EXPECT_EQ(pod["status"]["qosClass"], "Burstable");
+  EXPECT_EQ(refusal("pods", pod_with("big", {{"limits", {{"cpu", "2"}}}, {"requests", {{"cpu", "20m"}}}})),
+            "pods \"big\" is forbidden: [minimum cpu usage per Container is 50m, but request is 20m, maximum cpu usage "
+            "per Container is 1, but limit is 2]");
+}
+
+TEST_F(PoliciesTest, PodSecurityByLabels) {
+  ASSERT_TRUE(g_.create("namespaces", "",
+                        {{"metadata",
+                          {{"name", "safe"},
+                           {"labels",
+                            {{"pod-security.kubernetes.io/enforce", "baseline"},
+                             {"pod-security.kubernetes.io/warn", "restricted"}}}}}})
+                  .ok());
+  Json pod = TestGateway::pod("p");
+  pod["spec"]["containers"][0]["securityContext"] = {{"privileged", true}};
+  pod["spec"]["hostNetwork"] = true;
+  EXPECT_EQ(refusal("pods", pod, "safe"),
+            "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true), "
+            "privileged (container \"main\" must not set securityContext.privileged=true)");
+  const auto plain = g_.create("pods", "safe", TestGateway::pod("p"));
+  ASSERT_TRUE(plain.ok()) << plain.error().message;
+  ASSERT_EQ(plain->warnings.size(), 1u);
+  EXPECT_EQ(
+      plain->warnings[0],
+      "would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"main\" must "
+      "set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"main\" must set "
+      "securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"main\" must set "
+      "securityContext.runAsNonRoot=true), seccompProfile (pod or container \"main\" must set "
+      "securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")");
+}
+
+TEST_F(PoliciesTest, ANewNodeIsNotReady) {
+  ASSERT_TRUE(g_.create("nodes", "", {{"metadata", {{"name", "n"}}}}).ok());
+  EXPECT_EQ(g_.stored("nodes", "", "n")["spec"]["taints"][0]["key"], "node.kubernetes.io/not-ready");
+}
+
+TEST_F(PoliciesTest, AQuotaCountsWhatWasThereAndWhatGoes) {
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("a")).ok());
+  quota({{"pods", "2"}, {"count/deployments.apps", "1"}});
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("b")).ok());
+  EXPECT_EQ(refusal("pods", TestGateway::pod("c")),
+            "pods \"c\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2");
+  ASSERT_TRUE(g_.create("deployments", "default", TestGateway::deployment("d")).ok());
+  EXPECT_EQ(refusal("deployments", TestGateway::deployment("e")),
+            "deployments.apps \"e\" is forbidden: exceeded quota: q, requested: count/deployments.apps=1, used: "
+            "count/deployments.apps=1, limited: count/deployments.apps=1");
+  EXPECT_EQ(quota_status(), (Json{{"hard", {{"pods", "2"}, {"count/deployments.apps", "1"}}},
+                                  {"used", {{"pods", "2"}, {"count/deployments.apps", "1"}}}}));
+  ASSERT_TRUE(g_.remove("pods", "default", "a").ok());
+  EXPECT_EQ(quota_status()["used"]["pods"], "1");
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("c")).ok());
+  // A pod that has ended needs nothing any more.
+  ASSERT_TRUE(g_.patch("pods", "default", "b", {{"status", {{"phase", "Succeeded"}}}}, "status").ok());
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("f")).ok());
+  EXPECT_NE(refusal("pods", TestGateway::pod("g")), "");
+  ASSERT_TRUE(g_.patch("resourcequotas", "default", "q", {{"spec", {{"hard", {{"pods", "3"}}}}}}).ok());
+  EXPECT_EQ(refusal("pods", TestGateway::pod("g")), "");
+  ASSERT_TRUE(g_.remove("resourcequotas", "default", "q").ok());
+  EXPECT_EQ(refusal("pods", TestGateway::pod("h")), "");
+}
+
+TEST_F(PoliciesTest, QuotasOfComputeAndOfScopes) {
+  quota({{"requests.cpu", "1"}, {"limits.memory", "1Gi"}});
+  EXPECT_EQ(
+      refusal("pods", TestGateway::pod("none")),
+      "pods \"none\" is forbidden: failed quota: q: must specify limits.memory for: main; requests.cpu for: main");
+  const Json half{{"requests", {{"cpu", "600m"}}}, {"limits", {{"memory", "100Mi"}}}};
+  ASSERT_TRUE(g_.create("pods", "default", pod_with("a", half)).ok());
+  EXPECT_EQ(
+      refusal("pods", pod_with("b", half)),
+      "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: "
+      "requests.cpu=1");
+  ASSERT_TRUE(g_.remove("resourcequotas", "default", "q").ok());
+  quota({{"pods", "1"}}, {{"scopes", {"BestEffort"}}}, "best");
+  ASSERT_TRUE(g_.create("pods", "default", TestGateway::pod("c")).ok());
+  EXPECT_NE(refusal("pods", TestGateway::pod("d")), "");
+  ASSERT_TRUE(g_.create("pods", "default", pod_with("e", half)).ok());
+}
+
+// 500 creates through two gateways, the store crashes in the middle: 50 pods, neither more nor less.
+TEST_F(PoliciesTest, AQuotaIsNeverOvercommittedUnderRaces) {
+  auto second = g_.another();
+  quota({{"pods", "50"}});
+  quota_status();
+  int answered = 0, made = 0, unknown = 0;
+  for (int i = 0; i < 500; ++i) {
+    bus::Command command{.id = "c" + std::to_string(i), .verb = bus::Verb::Create, .resource = "pods", .ns = "default"};
+    command.json = TestGateway::pod("p" + std::to_string(i)).dump();
+    (i % 2 == 0 ? *g_.api : *second).handle(g_.admin, std::move(command), [&](Result<Answer> answer) {
+      ++answered;
+      if (answer.ok()) ++made;
+      if (!answer.ok() && answer.code() != Code::kForbidden) ++unknown;
+    });
+    if (i == 250) {
+      g_.loop.drain();
+      g_.store.crash(7);
+    }
+  }
+  ASSERT_TRUE(g_.loop.run_until([&] { return answered == 500; }, std::chrono::seconds(120)));
+  const auto stored = g_.list("pods", "default")->items.size();
+  EXPECT_GE(stored, static_cast<size_t>(made));
+  EXPECT_LE(stored, 50u);
+  // What a crash has left open fills up, and no more.
+  for (int i = 0; i < 60; ++i) (void)g_.create("pods", "default", TestGateway::pod("more" + std::to_string(i)));
+  EXPECT_EQ(g_.list("pods", "default")->items.size(), 50u);
+  EXPECT_EQ(quota_status()["used"]["pods"], "50");
+}
+
+}  // namespace
+}  // namespace gantry::apigw
