@@ -1,8 +1,10 @@
 #include "tools/load/cluster.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -63,12 +65,44 @@ bus::Permissions hollow_permissions() {
   return permissions;
 }
 
+sigset_t ending_signals() {
+  sigset_t out;
+  sigemptyset(&out);
+  sigaddset(&out, SIGTERM);
+  sigaddset(&out, SIGINT);
+  return out;
+}
+
 }  // namespace
 
-Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), paths_{options_.dir} {}
+Cluster::Cluster(ClusterOptions options) : options_(std::move(options)), paths_{options_.dir} {
+  const auto wanted = ending_signals();
+  pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
+  signals_ = std::thread([this] { end_on_signal(); });
+}
 
 Cluster::~Cluster() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    stop_all();
+  }
+  pthread_kill(signals_.native_handle(), SIGTERM);
+  signals_.join();
+}
+
+void Cluster::stop_all() {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) dev::stop_process(it->process, 5);
+}
+
+void Cluster::end_on_signal() {
+  const auto wanted = ending_signals();
+  int signal = 0;
+  sigwait(&wanted, &signal);
+  const std::lock_guard lock(mutex_);
+  if (ended_) return;
+  stop_all();
+  std::_Exit(128 + signal);  // the other thread is in the middle of something
 }
 
 std::string Cluster::nats_url() const { return fmt::format("tls://127.0.0.1:{}", options_.port_base + kNats); }
@@ -111,6 +145,7 @@ jetstream {{ store_dir: "{store}" }}
 }
 
 Status Cluster::start(const std::string& name, std::vector<std::string> command) {
+  const std::lock_guard lock(mutex_);  // a signal meanwhile waits until we know the process
   auto process =
       dev::spawn({.command = std::move(command), .environment = {}, .log = paths_.log(name), .network_namespace = ""});
   if (!process) return process.error();

@@ -2,8 +2,10 @@
 // whatever else runs. Keys and configuration come from the dev cluster's code.
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "libs/base/result.h"
@@ -27,7 +29,8 @@ struct Usage {
   double cpu_seconds = 0;
 };
 
-/// One thread. Ends its processes when destroyed.
+/// One thread. Ends its processes when destroyed, and on SIGTERM and SIGINT, which it takes for the program: make it
+/// before any other thread.
 class Cluster {
  public:
   explicit Cluster(ClusterOptions options);
@@ -54,6 +57,8 @@ class Cluster {
     std::string name;
     dev::ProcessId process;
   };
+  void end_on_signal();
+  void stop_all();
   Status write_files();
   Status start(const std::string& name, std::vector<std::string> command);
   Status start_service(const std::string& name, const std::string& program, const std::string& identity,
@@ -63,7 +68,10 @@ class Cluster {
 
   ClusterOptions options_;
   dev::Paths paths_;
+  std::mutex mutex_;  // of running_ and ended_, which a signal's thread reads; only this thread changes them
   std::vector<Running> running_;
+  bool ended_ = false;
+  std::thread signals_;
 };
 
 }  // namespace gantry::load
