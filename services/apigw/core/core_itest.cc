@@ -38,11 +38,41 @@ class CoreOnRedis : public ::testing::Test {
     return call({.verb = bus::Verb::Create, .resource = resource, .ns = "default", .json = body.dump()});
   }
 
+  using Callback = std::function<void(Result<Answer>)>;
+  /// Makes `n` requests by `send`, with a crash of Redis while half of them are under way. True once all are answered.
+  bool load_with_a_crash(size_t n, size_t turn_each, const std::function<void(size_t, Callback)>& send) {
+    for (size_t i = 0; i < n; ++i) {
+      send(i, [this](Result<Answer> answer) {
+        ++answered;
+        if (answer.ok()) acknowledged.push_back(std::move(answer->object));
+      });
+      if (i % turn_each == 0) loop.run_once(false);
+      if (i == n / 2) {
+        run_until([&] { return answered > 20; });
+        redis.kill();
+      }
+    }
+    run_until([&] { return answered > n / 2; }, seconds(2));
+    redis.start();
+    return run_until([&] { return answered == n; });
+  }
+  /// Asks until there is an answer.
+  std::vector<model::Object> all(const std::string& resource) {
+    Result<Answer> list = Error{};
+    EXPECT_TRUE(run_until([&] {
+      list = call({.verb = bus::Verb::List, .resource = resource, .ns = "default"});
+      return list.ok();
+    }));
+    return list.ok() ? std::move(list->items) : std::vector<model::Object>();
+  }
+
   UvLoop loop;
   state::testing::RedisServer redis;
   state::RedisStore store{loop, {.address = redis.address()}};
   std::unique_ptr<Api> api = make_api(loop, store, {.advertise_address = "192.0.2.1:6443"});
   Identity admin = identity_of_bus("admin");
+  size_t answered = 0;
+  std::vector<model::Object> acknowledged;
 };
 
 TEST_F(CoreOnRedis, AStory) {
@@ -71,41 +101,22 @@ TEST_F(CoreOnRedis, AStory) {
 }
 
 TEST_F(CoreOnRedis, WhatWasAcknowledgedSurvivesACrashAndNothingIsDoubled) {
-  std::set<std::string> acknowledged;
-  size_t answered = 0;
-  const size_t n = 600;
-  for (size_t i = 0; i < n; ++i) {
+  ASSERT_TRUE(load_with_a_crash(600, 50, [&](size_t i, Callback done) {
     const std::string name = fmt::format("c{}", i);
     const Json body{{"metadata", {{"generateName", name + "-"}}}};
     api->handle(admin,
                 {.id = name, .verb = bus::Verb::Create, .resource = "configmaps", .ns = "default", .json = body.dump()},
-                [&, name](Result<Answer> answer) {
-                  ++answered;
-                  if (answer.ok()) acknowledged.insert(std::string(answer->object.name()));
-                });
-    if (i % 50 == 0) loop.run_once(false);
-    if (i == n / 2) {
-      run_until([&] { return answered > 20; });
-      redis.kill();
-    }
-  }
-  run_until([&] { return answered > n / 2; }, seconds(2));
-  redis.start();
-  ASSERT_TRUE(run_until([&] { return answered == n; }));
-  Result<Answer> list = Error{};
-  ASSERT_TRUE(run_until([&] {
-    list = call({.verb = bus::Verb::List, .resource = "configmaps", .ns = "default"});
-    return list.ok();
+                std::move(done));
   }));
   std::set<std::string> there;
   std::map<std::string, int> of_command;
-  for (const auto& item : list->items) {
+  for (const auto& item : all("configmaps")) {
     there.insert(std::string(item.name()));
     ++of_command[std::string(model::str(item.meta()->generate_name()))];
   }
-  for (const auto& name : acknowledged) EXPECT_TRUE(there.contains(name)) << name;
+  for (const auto& object : acknowledged) EXPECT_TRUE(there.contains(std::string(object.name()))) << object.name();
   for (const auto& [command, count] : of_command) EXPECT_EQ(count, 1) << command;
-  EXPECT_GT(acknowledged.size(), 20);
+  EXPECT_GT(acknowledged.size(), 20u);
 }
 
 // 500 creates through two gateways with a crash of Redis in the middle: every name, address and port is given once.
@@ -113,10 +124,8 @@ TEST_F(CoreOnRedis, RacingCreatesThroughTwoGatewaysShareNothing) {
   state::RedisStore other_store{loop, {.address = redis.address()}};
   const auto other = make_api(loop, other_store, {.advertise_address = "192.0.2.2:6443"});
   ASSERT_TRUE(run_until([&] { return other->ready(); }));
-  std::set<std::string> acknowledged;
-  size_t answered = 0;
   const size_t n = 500;
-  for (size_t i = 0; i < n; ++i) {
+  ASSERT_TRUE(load_with_a_crash(n, 25, [&](size_t i, Callback done) {
     // Each name twice, once through each gateway; some ports are wished for twice, too.
     Json service = TestGateway::service(fmt::format("s{}", i / 2), "NodePort");
     if (i % 10 < 2) service["spec"]["ports"][0]["nodePort"] = 30000 + static_cast<int>(i / 20);
@@ -127,27 +136,11 @@ TEST_F(CoreOnRedis, RacingCreatesThroughTwoGatewaysShareNothing) {
                  .resource = "services",
                  .ns = "default",
                  .json = service.dump()},
-                [&](Result<Answer> answer) {
-                  ++answered;
-                  if (answer.ok()) acknowledged.insert(std::string(answer->object.uid()));
-                });
-    if (i % 25 == 0) loop.run_once(false);
-    if (i == n / 2) {
-      run_until([&] { return answered > 20; });
-      redis.kill();
-    }
-  }
-  run_until([&] { return answered > n / 2; }, seconds(2));
-  redis.start();
-  ASSERT_TRUE(run_until([&] { return answered == n; }));
-  Result<Answer> list = Error{};
-  ASSERT_TRUE(run_until([&] {
-    list = call({.verb = bus::Verb::List, .resource = "services", .ns = "default"});
-    return list.ok();
+                std::move(done));
   }));
   std::set<std::string> names, uids, ips;
   std::set<int> ports;
-  for (const auto& item : list->items) {
+  for (const auto& item : all("services")) {
     const Json service = model::to_tree(item);
     EXPECT_TRUE(names.insert(service["metadata"]["name"]).second);
     EXPECT_TRUE(ips.insert(service["spec"]["clusterIP"]).second) << service["spec"]["clusterIP"];
@@ -158,7 +151,7 @@ TEST_F(CoreOnRedis, RacingCreatesThroughTwoGatewaysShareNothing) {
       }
     }
   }
-  for (const auto& uid : acknowledged) EXPECT_TRUE(uids.contains(uid));
+  for (const auto& object : acknowledged) EXPECT_TRUE(uids.contains(std::string(object.uid()))) << object.name();
   EXPECT_LE(names.size(), n / 2 + 1);  // with the kubernetes Service
   EXPECT_GT(acknowledged.size(), 20u);
 }
