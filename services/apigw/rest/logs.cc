@@ -135,6 +135,7 @@ void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
   options.pod = route.name;
   options.container = query.get("container");
   find_pod_target(api, identity, options, [&loop, &bus, responder](Result<PodTarget> target) {
+    if (responder->closed()) return;  // nobody would end the session
     if (!target.ok()) return send_failure(*responder, target.error());
     std::make_shared<LogStream>(loop, target->request.follow, responder)->open(bus, *target);
   });

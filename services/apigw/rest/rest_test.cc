@@ -216,6 +216,23 @@ TEST_F(RestTest, LogsNeedAPodOnANode) {
   EXPECT_NE(exec->body.find("a container name must be specified for pod p"), std::string::npos);
 }
 
+TEST_F(RestTest, AClientThatHasGoneGetsNoLogs) {
+  const json pod = {{"apiVersion", "v1"},
+                    {"kind", "Pod"},
+                    {"metadata", {{"name", "p"}}},
+                    {"spec", {{"nodeName", "n1"}, {"containers", json::array({{{"name", "a"}, {"image", "x:1"}}})}}}};
+  ok("POST", "/api/v1/namespaces/default/pods", pod, 201);
+  auto node = network_.connect("node-n1");
+  int asked = 0;
+  auto listening = node->subscribe("gantry.node.n1.down.>", "", [&](const bus::Message&) { ++asked; });
+  auto stays = open("GET", "/api/v1/namespaces/default/pods/p/log?follow=true");
+  EXPECT_EQ(asked, 1);
+  auto gone = begin("GET", "/api/v1/namespaces/default/pods/p/log?follow=true");
+  gone->disconnect();
+  loop_.drain();
+  EXPECT_EQ(asked, 1);
+}
+
 TEST(Yaml, ScalarsKeepTheirTypes) {
   auto parse = [](const std::string& yaml) { return json::parse(*yaml_to_json(yaml)); };
   EXPECT_EQ(

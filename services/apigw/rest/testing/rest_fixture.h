@@ -27,15 +27,22 @@ class RestTest : public ::testing::Test {
   Rest rest_{loop_, *api_, *bus_, {"172.30.0.1:6443"}};
   size_t pending_ = 0;    // bytes that clients have not taken when they ask
   Rest* asked_ = &rest_;  // the one that requests go to
+  std::vector<std::shared_ptr<http::testing::FakeResponder>> clients_;
 
   void SetUp() override {
     ASSERT_TRUE(loop_.run_until([&] { return api_->ready(); }, seconds(10)));
   }
+  /// The clients leave: a watch or a log lives until its client has gone.
+  void TearDown() override {
+    for (const auto& client : clients_) client->disconnect();
+    loop_.drain();
+  }
 
-  std::shared_ptr<http::testing::FakeResponder> open(const std::string& method, const std::string& target,
-                                                     std::string body = "", http::Headers headers = {},
-                                                     const std::string& user = "kubernetes-admin",
-                                                     std::vector<std::string> groups = {"system:masters"}) {
+  /// A request that nothing has been done about yet.
+  std::shared_ptr<http::testing::FakeResponder> begin(const std::string& method, const std::string& target,
+                                                      std::string body = "", http::Headers headers = {},
+                                                      const std::string& user = "kubernetes-admin",
+                                                      std::vector<std::string> groups = {"system:masters"}) {
     http::Request request;
     request.method = method;
     request.target = target;
@@ -50,7 +57,15 @@ class RestTest : public ::testing::Test {
       request.peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{user, std::move(groups), "", 0});
     auto responder = std::make_shared<http::testing::FakeResponder>();
     responder->pending = pending_;
+    clients_.push_back(responder);
     asked_->handle(std::move(request), responder);
+    return responder;
+  }
+  std::shared_ptr<http::testing::FakeResponder> open(const std::string& method, const std::string& target,
+                                                     std::string body = "", http::Headers headers = {},
+                                                     const std::string& user = "kubernetes-admin",
+                                                     std::vector<std::string> groups = {"system:masters"}) {
+    auto responder = begin(method, target, std::move(body), std::move(headers), user, std::move(groups));
     loop_.drain();
     return responder;
   }
