@@ -18,11 +18,19 @@ if(LLD)
   add_link_options(-fuse-ld=lld)
 endif()
 
-add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -fno-omit-frame-pointer -fpch-preprocess)
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -fno-omit-frame-pointer)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  add_compile_options(-fpch-preprocess)  # what ccache needs
+endif()
+if(GANTRY_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 if(GANTRY_SANITIZE)
   # The checks that are compiled in make GCC see paths that do not exist: what these warnings say there is wrong (its manual says so). The
   # other builds have them on.
-  add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overread -Wno-stringop-overflow)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overread -Wno-stringop-overflow)
+  endif()
   add_compile_options(-fsanitize=${GANTRY_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${GANTRY_SANITIZE})
 endif()

@@ -15,7 +15,9 @@ ServerCore::Rejection ServerCore::rejection(int status, std::string_view message
   ++stats.refused;
   if (options.render_error) {
     auto [body, type] = options.render_error(status, message);
-    return {status, {{"Content-Type", std::move(type)}}, std::move(body)};
+    Rejection out{status, {{"Content-Type", std::move(type)}}, std::move(body)};
+    if (status == 503) out.headers.add("Retry-After", "1");  // clients come again only if told so
+    return out;
   }
   return {status, {{"Content-Type", "text/plain; charset=utf-8"}}, fmt::format("{}\n", message)};
 }

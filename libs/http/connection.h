@@ -19,7 +19,13 @@ struct ServerCore {
   Handler handler;
   std::shared_ptr<IoContext> io;
   ServerStats stats;
-  size_t receiving = 0;  // bytes of bodies under way
+  size_t receiving = 0;  // bytes of requests that are not answered yet
+  /// Takes `bytes` into account; false when that would be too much.
+  bool receive(size_t bytes) {
+    if (receiving + bytes > options.max_receiving_bytes) return false;
+    receiving += bytes;
+    return true;
+  }
   bool draining = false;
   std::list<std::shared_ptr<Connection>> connections;
   std::function<void()> on_connection_closed;

@@ -131,6 +131,9 @@ Http1Sink::Next Http1Server::on_head(Http1Head head) {
     }
     if (body) channel().write("HTTP/1.1 100 Continue\r\n\r\n");
   }
+  size_t head_bytes = head_.target.size();
+  for (const auto& [name, value] : head_.headers) head_bytes += name.size() + value.size();
+  if (!count(head_bytes)) return Next::kStop;
   begin(Phase::kBody);
   // h2c is an offer that may be ignored, and is: HTTP/2 without TLS works by prior knowledge only.
   if (head_.upgrade && (body || head_.headers.has_token("Upgrade", "h2c"))) head_.upgrade = false;
@@ -143,20 +146,25 @@ bool Http1Server::on_body(std::string_view bytes) {
     reject(413, fmt::format("request body exceeds the limit of {} bytes", core.options.max_body_bytes));
     return false;
   }
-  if (core.receiving + bytes.size() > core.options.max_receiving_bytes) {
-    reject(503, "too many requests are being received, try again");
-    return false;
-  }
+  if (!count(bytes.size())) return false;
   if (body_.empty() && head_.has_content_length) body_.reserve(head_.content_length);
-  core.receiving += bytes.size();
   body_ += bytes;
   return true;
 }
 
 void Http1Server::on_complete() { complete_ = true; }
 
+bool Http1Server::count(size_t bytes) {
+  if (!connection_.core().receive(bytes)) {
+    reject(503, "too many requests are being received, try again");
+    return false;
+  }
+  counted_ += bytes;
+  return true;
+}
+
 void Http1Server::forget_body() {
-  connection_.core().receiving -= body_.size();
+  connection_.core().receiving -= std::exchange(counted_, 0);
   std::string().swap(body_);
 }
 
@@ -176,7 +184,6 @@ void Http1Server::dispatch() {
   auto request =
       connection_.make_request(std::move(head_.method), std::move(head_.target), std::move(head_.headers), version);
   if (!request) return reject(400, request.error().message);
-  connection_.core().receiving -= body_.size();
   request->body = std::exchange(body_, {});
   request->is_upgrade = asked.upgrade;
   request->upgrade = asked.upgrade_protocol;
@@ -196,6 +203,7 @@ void Http1Server::reject(int status, std::string_view message) {
 }
 
 void Http1Server::write_head(int status, const Headers& headers, Framing framing, size_t length) {
+  forget_body();
   std::string out;
   out.reserve(256);
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", status, status_text(status));
@@ -259,6 +267,7 @@ void Http1Server::on_eof() {
 }
 
 void Http1Server::on_gone() {
+  forget_body();
   if (exchange_ != nullptr) {
     --connection_.core().stats.active;
     std::exchange(exchange_, nullptr)->gone();

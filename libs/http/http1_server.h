@@ -40,6 +40,7 @@ class Http1Server final : public Protocol, private Http1Sink {
   void begin(Phase phase);
   void dispatch();
   void reject(int status, std::string_view message);
+  bool count(size_t bytes);
   void forget_body();
   Channel& channel() { return connection_.channel(); }
 
@@ -51,9 +52,10 @@ class Http1Server final : public Protocol, private Http1Sink {
 
   Connection& connection_;
   std::unique_ptr<Http1Parser> parser_;
-  Http1Head head_;    // of the request being received
-  std::string body_;  // likewise
-  std::string in_;    // pipelined input, not parsed
+  Http1Head head_;      // of the request being received
+  std::string body_;    // likewise
+  size_t counted_ = 0;  // of ServerCore::receiving
+  std::string in_;      // pipelined input, not parsed
   Http1Exchange* exchange_ = nullptr;
   Http1Stream* stream_ = nullptr;
   uint64_t phase_since_;

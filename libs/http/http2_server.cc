@@ -172,8 +172,12 @@ void Http2Server::begin_stream(int32_t id) {
 
 void Http2Server::header(Http2Stream& stream, std::string_view name, std::string_view value) {
   stream.header_bytes += name.size() + value.size() + kHeaderOverhead;
-  if (stream.header_bytes > connection_.core().options.max_header_bytes || stream.head_complete)
-    return;  // too large; trailers
+  auto& core = connection_.core();
+  if (stream.header_bytes > core.options.max_header_bytes || stream.head_complete) return;  // too large; trailers
+  const size_t bytes = name.size() + value.size() + kHeaderOverhead;
+  stream.refused = stream.refused || !core.receive(bytes);
+  if (stream.refused) return;
+  stream.counted += bytes;
   if (name == ":method") {
     stream.method = value;
   } else if (name == ":path") {
@@ -192,6 +196,7 @@ void Http2Server::head_complete(Http2Stream& stream) {
   if (stream.header_bytes > limits.max_header_bytes) {
     return reject(stream, 431, fmt::format("headers exceed {} bytes", limits.max_header_bytes));
   }
+  if (stream.refused) return reject(stream, 503, "too many requests are being received, try again");
   if (stream.method == "CONNECT") return reject(stream, 405, "CONNECT is not supported");
   auto declared = stream.headers.get("content-length");
   size_t length = 0;
@@ -222,10 +227,8 @@ void Http2Server::data(Http2Stream& stream, std::string_view bytes) {
   if (stream.body.size() + bytes.size() > core.options.max_body_bytes) {
     return reject(stream, 413, fmt::format("request body exceeds the limit of {} bytes", core.options.max_body_bytes));
   }
-  if (core.receiving + bytes.size() > core.options.max_receiving_bytes) {
-    return reject(stream, 503, "too many requests are being received, try again");
-  }
-  core.receiving += bytes.size();
+  if (!core.receive(bytes.size())) return reject(stream, 503, "too many requests are being received, try again");
+  stream.counted += bytes.size();
   stream.body += bytes;
 }
 
@@ -238,7 +241,6 @@ void Http2Server::request_complete(Http2Stream& stream) {
   auto request = connection_.make_request(std::move(stream.method), std::move(stream.target),
                                           std::exchange(stream.headers, {}), Version::kHttp2);
   if (!request) return reject(stream, 400, request.error().message);
-  connection_.core().receiving -= stream.body.size();
   request->body = std::exchange(stream.body, {});
   auto exchange = std::make_shared<Http2Exchange>(*this, stream, head, std::move(what));
   stream.exchange = exchange.get();
@@ -264,6 +266,7 @@ ssize_t Http2Server::read_output(Http2Stream& stream, uint8_t* out, size_t lengt
     return NGHTTP2_ERR_DEFERRED;
   }
   size_t taken = stream.out.copy(reinterpret_cast<char*>(out), length, stream.taken);
+  stream.moved = connection_.now();
   stream.taken += taken;
   if (stream.taken == stream.out.size()) {
     if (stream.ended) *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -282,6 +285,8 @@ ssize_t Http2Server::read_output(Http2Stream& stream, uint8_t* out, size_t lengt
 
 void Http2Server::respond(Http2Stream& stream, int status, const Headers& headers, std::optional<size_t> length,
                           bool body) {
+  forget_body(stream);
+  stream.moved = connection_.now();
   std::vector<std::string> names;
   names.reserve(headers.size());
   for (const auto& [name, value] : headers) {
@@ -312,7 +317,10 @@ void Http2Server::respond(Http2Stream& stream, int status, const Headers& header
 }
 
 void Http2Server::wrote(Http2Stream& stream) {
-  if (std::exchange(stream.deferred, false)) nghttp2_session_resume_data(session_, stream.id);
+  if (std::exchange(stream.deferred, false)) {
+    stream.moved = connection_.now();  // nothing waited before this
+    nghttp2_session_resume_data(session_, stream.id);
+  }
   channel().schedule();
 }
 
@@ -336,7 +344,7 @@ void Http2Server::reject(Http2Stream& stream, int status, std::string_view messa
 }
 
 void Http2Server::forget_body(Http2Stream& stream) {
-  connection_.core().receiving -= stream.body.size();
+  connection_.core().receiving -= std::exchange(stream.counted, 0);
   std::string().swap(stream.body);
 }
 
@@ -350,6 +358,14 @@ void Http2Server::check(uint64_t now_ms) {
     return channel().schedule();
   }
   for (auto& [id, stream] : streams_) {
+    // A peer that never widens its window would have us keep the answer for ever.
+    const bool waits = stream->out.size() > stream->taken && !stream->deferred;
+    if (waits && over(stream->moved, limits.write_timeout)) {
+      ++connection_.core().stats.refused;
+      stream->moved = now_ms;
+      reset(*stream, NGHTTP2_CANCEL);
+      continue;
+    }
     if (stream->complete) continue;
     if (stream->rejected) {
       if (over(stream->since, limits.body_timeout)) reset(*stream, NGHTTP2_NO_ERROR);

@@ -21,13 +21,16 @@ struct Http2Stream {
   Headers headers;
   size_t header_bytes = 0;
   std::string body;
+  size_t counted = 0;    // of ServerCore::receiving
   size_t discarded = 0;  // bytes of a rejected body
   bool head_complete = false, complete = false, rejected = false;
+  bool refused = false;  // there is no room for its headers
   // Response.
   Http2Exchange* exchange = nullptr;  // null once answered, dropped, or rejected
   std::string out;                    // from taken
   size_t taken = 0;
   bool ended = false, deferred = false;
+  uint64_t moved = 0;  // when the peer last took some of it
 };
 
 class Http2Server final : public Protocol {
