@@ -1,6 +1,8 @@
 // gantry-controllers: turns what was declared into objects. One process can run all controllers, or a part of them;
 // each is elected on its own.
 #include <CLI/CLI.hpp>
+#include <fstream>
+#include <iterator>
 
 #include "libs/service/service.h"
 #include "services/controllers/team.h"
@@ -34,6 +36,7 @@ int main(int argc, char** argv) {
   controllers::TeamConfig config;
   std::string cluster_cidr = "10.244.0.0/16";
   int node_mask = 24;
+  std::string root_ca_file;
   double grace = 40;
   int64_t lease_ttl = 15;
   auto& flags = service.flags();
@@ -45,6 +48,9 @@ int main(int argc, char** argv) {
   flags.add_option("--node-monitor-grace", grace, "Seconds without a heartbeat until a node is Unknown")
       ->check(CLI::Range(1.0, 3600.0))
       ->capture_default_str();
+  flags.add_option(
+      "--root-ca-file", root_ca_file,
+      "PEM of the authority that pods check the API's certificate with: kube-root-ca.crt of each namespace");
   flags.add_option("--lease-seconds", lease_ttl, "How long a lease lasts without renewal")
       ->check(CLI::Range(3, 300))
       ->capture_default_str();
@@ -54,6 +60,11 @@ int main(int argc, char** argv) {
     config.pod_network = *network;
     config.node_monitor_grace = Duration(static_cast<int64_t>(grace * 1e6));
     config.lease_ttl = std::chrono::seconds(lease_ttl);
+    if (!root_ca_file.empty()) {
+      std::ifstream in(root_ca_file, std::ios::binary);
+      config.root_ca_pem.assign(std::istreambuf_iterator<char>(in), {});
+      if (config.root_ca_pem.empty()) return Error{Code::kInvalid, root_ca_file + ": cannot be read"};
+    }
     config.instance = s.instance();
     auto team = s.keep(std::make_shared<controllers::Team>(s.loop(), s.bus(), s.commands(), config));
     s.add_ready("caches", [team = team.get()]() -> Status {

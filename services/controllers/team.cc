@@ -10,6 +10,7 @@
 #include "services/controllers/nodelifecycle/nodelifecycle.h"
 #include "services/controllers/podgc/podgc.h"
 #include "services/controllers/replicaset/replicaset.h"
+#include "services/controllers/rootca/rootca.h"
 #include "services/controllers/serviceaccount/serviceaccount.h"
 
 namespace gantry::controllers {
@@ -24,6 +25,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "podcidr") return std::make_unique<PodCidrController>(config.pod_network);
   if (name == "podgc") return std::make_unique<PodGcController>();
   if (name == "replicaset") return std::make_unique<ReplicaSetController>();
+  if (name == "rootca") return std::make_unique<RootCaController>(config.root_ca_pem);
   if (name == "serviceaccount") return std::make_unique<ServiceAccountController>();
   LOG(FATAL) << "no such controller: " << name;
 }
@@ -31,8 +33,8 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"deployment", "endpointslice", "gc",         "namespace",     "nodelifecycle",
-          "podcidr",    "podgc",         "replicaset", "serviceaccount"};
+  return {"deployment", "endpointslice", "gc",         "namespace", "nodelifecycle",
+          "podcidr",    "podgc",         "replicaset", "rootca",    "serviceaccount"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

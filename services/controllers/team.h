@@ -21,6 +21,7 @@ namespace gantry::controllers {
 struct TeamConfig {
   std::vector<std::string> controllers;  // names; empty: all
   PodCidrController::Network pod_network;
+  std::string root_ca_pem;  // empty: nobody keeps kube-root-ca.crt
   Duration node_monitor_grace = std::chrono::seconds(40);
   std::string instance;  // of this process: holds leases, and stands in Events
   std::chrono::seconds lease_ttl{15};

@@ -214,8 +214,9 @@ Status Cluster::start_control_plane() {
     if (auto done = start_gateway(i); !done) return done;
   }
   // A /24 for each of 16,384 nodes.
-  if (auto done = start_service("controllers", "controllers", "controllers", paths_.creds("controllers"),
-                                kControllersHealth, {"--cluster-cidr", "100.64.0.0/10", "--node-cidr-mask-size", "24"});
+  if (auto done = start_service(
+          "controllers", "controllers", "controllers", paths_.creds("controllers"), kControllersHealth,
+          {"--cluster-cidr", "100.64.0.0/10", "--node-cidr-mask-size", "24", "--root-ca-file", paths_.pki("ca.crt")});
       !done) {
     return done;
   }

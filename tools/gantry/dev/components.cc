@@ -55,8 +55,10 @@ class Builder {
     for (const auto& [name, port] :
          {std::pair("controllers", kControllersHealth), std::pair("scheduler", kSchedulerHealth)}) {
       const std::string space = network_namespace(name);
-      add(name, service(fmt::format("gantry-{}", name), name, port, {}), {"apigw"}, http(port, "/readyz", space),
-          space);
+      std::vector<std::string> more;
+      if (port == kControllersHealth) more = {"--root-ca-file", paths_.pki("ca.crt")};
+      add(name, service(fmt::format("gantry-{}", name), name, port, std::move(more)), {"apigw"},
+          http(port, "/readyz", space), space);
     }
     for (int i = 1; i <= cluster_.nodes; ++i) add_node(node_name(i));
     return std::move(out_);
