@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include "libs/projection/cache.h"
+#include "services/controllers/clusterrole/clusterrole.h"
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/endpointslice/endpointslice.h"
 #include "services/controllers/gc/gc.h"
@@ -17,6 +18,7 @@ namespace gantry::controllers {
 namespace {
 
 std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health) {
+  if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
@@ -33,8 +35,8 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"deployment", "endpointslice", "gc",         "namespace", "nodelifecycle",
-          "podcidr",    "podgc",         "replicaset", "rootca",    "serviceaccount"};
+  return {"clusterrole", "deployment", "endpointslice", "gc",     "namespace",     "nodelifecycle",
+          "podcidr",     "podgc",      "replicaset",    "rootca", "serviceaccount"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

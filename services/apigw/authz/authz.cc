@@ -30,7 +30,8 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
   if (a.resource == "pods") {
     if (any_of(a.verb, {"list", "watch"})) return a.node == node;
     if (facts.pod_node(a.ns, a.name) != node) return false;
-    return any_of(a.verb, {"get", "delete"}) || (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));
+    return any_of(a.verb, {"get", "delete"}) || (a.verb == "create" && a.subresource == "eviction") ||
+           (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));
   }
   if (a.resource == "serviceaccounts" && a.subresource == "token")
     return a.verb == "create" && facts.refers(node, a.resource, a.ns, a.name);
@@ -42,8 +43,20 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
     return a.ns == "kube-node-lease" && (a.verb == "create" ? a.name.empty() || a.name == node : a.name == node) &&
            any_of(a.verb, {"get", "create", "update", "patch"});
   }
+  if (a.resource == "persistentvolumeclaims")
+    return facts.refers(node, a.resource, a.ns, a.name) &&
+           (a.verb == "get" || (a.subresource == "status" && any_of(a.verb, {"update", "patch"})));
+  if (any_of(a.resource, {"persistentvolumes", "volumeattachments"}))
+    return a.verb == "get" && facts.refers(node, a.resource, a.ns, a.name);
+  if (a.resource == "csinodes") {
+    if (a.verb == "create") return a.name.empty() || a.name == node;
+    return a.name == node && any_of(a.verb, {"get", "update", "patch", "delete"});
+  }
+  if (a.resource == "certificatesigningrequests") return a.subresource.empty() && (a.verb == "create" || reads(a));
+  if (any_of(a.resource, {"tokenreviews", "subjectaccessreviews", "localsubjectaccessreviews"}))
+    return a.verb == "create";
   // A pod's environment names the Services of its namespace.
-  return reports_events(a) || (a.resource == "services" && reads(a));
+  return reports_events(a) || (any_of(a.resource, {"services", "csidrivers", "runtimeclasses"}) && reads(a));
 }
 
 // One identity for all hollow nodes: whichever of them the request is about.
@@ -55,6 +68,7 @@ bool hollow_may(const Attributes& a, const Facts& facts) {
 bool controllers_may(const Attributes& a) {
   // Owner references and finalizers, of whatever kind.
   if (a.verb == "patch" && a.subresource.empty()) return true;
+  if (a.verb == "escalate") return a.resource == "clusterroles";  // the rules of aggregated roles
   if (a.resource == "secrets") return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
   return writes(a) &&

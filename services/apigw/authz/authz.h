@@ -1,8 +1,8 @@
 // Who may do what. Each of these may say yes:
 //   system:masters                everything
 //   the node authorizer           system:node:<n>: its own node object, the pods bound to it, the ConfigMaps, Secrets
-//                                 and ServiceAccounts that these refer to (by name), its lease in kube-node-lease,
-//                                 events
+//                                 ServiceAccounts, claims and volumes that these refer to (by name), its lease in
+//                                 kube-node-lease, its CSINode, attachments, certificate requests, events
 //   fixed rights                  Gantry's own services: what they need does not hang on objects that can be edited
 //     system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
 //     system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
@@ -38,7 +38,8 @@ class Facts {
   virtual ~Facts() = default;
   /// The node that the pod is bound to, "" when there is none.
   virtual std::string pod_node(std::string_view ns, std::string_view name) const = 0;
-  /// A pod bound to `node` refers to this object.
+  /// A pod bound to `node` refers to this object, or to the claim that this volume is bound to; a VolumeAttachment
+  /// names the node.
   virtual bool refers(std::string_view node, std::string_view resource, std::string_view ns,
                       std::string_view name) const = 0;
   /// RBAC grants it; `reason` (may be null) then says why.

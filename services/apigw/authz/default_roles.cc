@@ -3,12 +3,15 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "services/apigw/authz/controller_roles.h"
+
 namespace gantry::apigw {
 namespace {
 
 // A line: `role NAME`, `label X` (it is part of the aggregated role X), `selects X`, or a rule:
 // `verbs | group | resources [| names]`, where core is the group without a name, or `verbs | path | paths`.
-// Verbs: R = get list watch, W = create delete deletecollection patch update.
+// Verbs: R = get list watch, W = create delete deletecollection patch update. A line `E`: to tell Events.
+// A role of a namespace begins with `in NAMESPACE NAME`.
 constexpr const char* kRoles = R"(
 role cluster-admin
 * | * | *
@@ -160,6 +163,26 @@ create | authorization.k8s.io | subjectaccessreviews
 R | storage.k8s.io | csinodes csidrivers csistoragecapacities
 R | resource.k8s.io | resourceclaims resourceslices deviceclasses
 
+in kube-system extension-apiserver-authentication-reader
+R | core | configmaps | extension-apiserver-authentication
+in kube-system system:controller:bootstrap-signer
+R | core | secrets
+in kube-system system:controller:cloud-provider
+create R | core | configmaps
+in kube-system system:controller:token-cleaner
+delete R | core | secrets
+E
+in kube-system system::leader-locking-kube-controller-manager
+watch | core | configmaps
+get update | core | configmaps | kube-controller-manager
+in kube-system system::leader-locking-kube-scheduler
+watch | core | configmaps
+get update | core | configmaps | kube-scheduler
+in kube-public system:controller:bootstrap-signer
+R | core | configmaps
+update | core | configmaps | cluster-info
+E
+
 role system:certificates.k8s.io:certificatesigningrequests:nodeclient
 create | certificates.k8s.io | certificatesigningrequests/nodeclient
 role system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
@@ -211,14 +234,22 @@ Rule parse_rule(std::string_view line) {
   return rule;
 }
 
+const std::string kController = "system:controller:";
+
 std::vector<DefaultRole> parse_roles() {
   std::vector<DefaultRole> roles;
-  std::istringstream lines(kRoles);
+  std::istringstream lines(std::string(kRoles) + kControllerRoles);
   for (std::string line; std::getline(lines, line);) {
     const auto first = words(line);
     if (first.empty()) continue;
     if (first[0] == "role") {
       roles.push_back({"clusterroles", "", first[1], {}, {}, {}});
+    } else if (first[0] == "controller") {
+      roles.push_back({"clusterroles", "", kController + first[1], {}, {}, {}});
+    } else if (first[0] == "in") {
+      roles.push_back({"roles", first[1], first[2], {}, {}, {}});
+    } else if (first[0] == "E") {
+      roles.back().rules.push_back({{"create", "patch", "update"}, {"", "events.k8s.io"}, {"events"}, {}, {}});
     } else if (first[0] == "label") {
       roles.back().label = first[1];
     } else if (first[0] == "selects") {
@@ -227,20 +258,18 @@ std::vector<DefaultRole> parse_roles() {
       roles.back().rules.push_back(parse_rule(line));
     }
   }
-  roles.push_back({"roles",
-                   "kube-system",
-                   "extension-apiserver-authentication-reader",
-                   {{{"get", "list", "watch"}, {""}, {"configmaps"}, {"extension-apiserver-authentication"}, {}}},
-                   {},
-                   {}});
   return roles;
 }
 
 std::vector<DefaultBinding> make_bindings() {
-  const auto cluster = [](const char* name, std::vector<std::string> subjects) {
+  const auto cluster = [](const std::string& name, std::vector<std::string> subjects) {
     return DefaultBinding{"clusterrolebindings", "", name, "ClusterRole", name, std::move(subjects)};
   };
-  return {
+  const auto in = [](const char* ns, const char* name, const char* role, std::vector<std::string> subjects) {
+    return DefaultBinding{"rolebindings", ns, name, "Role", role, std::move(subjects)};
+  };
+  const std::string manager = "User system:kube-controller-manager", scheduler = "User system:kube-scheduler";
+  std::vector<DefaultBinding> all = {
       cluster("cluster-admin", {"Group system:masters"}),
       cluster("system:monitoring", {"Group system:monitoring"}),
       cluster("system:discovery", {"Group system:authenticated"}),
@@ -253,13 +282,27 @@ std::vector<DefaultBinding> make_bindings() {
       cluster("system:volume-scheduler", {"User system:kube-scheduler"}),
       cluster("system:node", {}),
       cluster("system:service-account-issuer-discovery", {"Group system:serviceaccounts"}),
-      {"rolebindings",
-       "kube-system",
-       "system::extension-apiserver-authentication-reader",
-       "Role",
-       "extension-apiserver-authentication-reader",
-       {"User system:kube-controller-manager", "User system:kube-scheduler"}},
+      in("kube-system", "system::extension-apiserver-authentication-reader",
+         "extension-apiserver-authentication-reader", {manager, scheduler}),
+      in("kube-system", "system::leader-locking-kube-controller-manager",
+         "system::leader-locking-kube-controller-manager",
+         {manager, "ServiceAccount kube-system/kube-controller-manager"}),
+      in("kube-system", "system::leader-locking-kube-scheduler", "system::leader-locking-kube-scheduler",
+         {scheduler, "ServiceAccount kube-system/kube-scheduler"}),
+      in("kube-system", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer",
+         {"ServiceAccount kube-system/bootstrap-signer"}),
+      in("kube-system", "system:controller:cloud-provider", "system:controller:cloud-provider",
+         {"ServiceAccount kube-system/cloud-provider"}),
+      in("kube-system", "system:controller:token-cleaner", "system:controller:token-cleaner",
+         {"ServiceAccount kube-system/token-cleaner"}),
+      in("kube-public", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer",
+         {"ServiceAccount kube-system/bootstrap-signer"}),
   };
+  for (const auto& role : default_roles()) {
+    if (role.resource == "clusterroles" && role.name.starts_with(kController))
+      all.push_back(cluster(role.name, {"ServiceAccount kube-system/" + role.name.substr(kController.size())}));
+  }
+  return all;
 }
 
 nlohmann::json metadata(const std::string& ns, const std::string& name) {

@@ -89,7 +89,9 @@ bool Rbac::visit_role(std::string_view ns, std::string_view kind, std::string_vi
     open.pop_back();
     const Object* role = caches_.cluster_roles.find("", next);
     if (role == nullptr) continue;
-    if (!each(role->as<rbac::ClusterRole>()->rules())) return false;
+    // What an aggregated role has stored is a copy.
+    if (role->as<rbac::ClusterRole>()->aggregation_rule() == nullptr && !each(role->as<rbac::ClusterRole>()->rules()))
+      return false;
     for (const auto& part : aggregated(*role)) {
       if (std::find(seen.begin(), seen.end(), part) != seen.end()) continue;
       seen.push_back(part);

@@ -138,6 +138,91 @@ TEST_F(AccessTest, TokensForAccountsAndPods) {
   EXPECT_EQ(identify(pods_token).code(), Code::kUnauthorized);
 }
 
+TEST_F(AccessTest, WhatAWriteMakesMustBeAllowedToo) {
+  ASSERT_TRUE(g_.create("clusterroles", "",
+                        {{"metadata", {{"name", "changer"}}},
+                         {"rules",
+                          {{{"verbs", {"get", "update", "patch"}},
+                            {"apiGroups", {"", "coordination.k8s.io"}},
+                            {"resources", {"leases", "configmaps"}}}}}})
+                  .ok());
+  bind("default", "changer", "alice");
+  const Json lease{{"metadata", {{"name", "l"}}}};
+  const auto put = [&] {
+    return g_.call(
+        {.verb = bus::Verb::Update, .resource = "leases", .ns = "default", .name = "l", .json = lease.dump()}, &alice_);
+  };
+  EXPECT_EQ(put().error().message,
+            "leases.coordination.k8s.io \"l\" is forbidden: User \"alice\" cannot create resource \"leases\" in API "
+            "group \"coordination.k8s.io\" in the namespace \"default\"");
+  const auto apply = [&] {
+    return g_.call({.verb = bus::Verb::Patch,
+                    .resource = "configmaps",
+                    .ns = "default",
+                    .name = "c",
+                    .json = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"b"}})",
+                    .patch_type = bus::PatchType::Apply,
+                    .field_manager = "m"},
+                   &alice_);
+  };
+  EXPECT_EQ(apply().code(), Code::kForbidden);
+  ASSERT_TRUE(g_.create("leases", "default", lease).ok());
+  EXPECT_TRUE(put().ok());
+  bind("default", "edit", "alice");
+  EXPECT_TRUE(apply().ok());
+}
+
+TEST_F(AccessTest, ANodeReadsTheVolumesOfItsPods) {
+  ASSERT_TRUE(g_.create("nodes", "", {{"metadata", {{"name", "n1"}}}}).ok());
+  const Json size{{"storage", "1Gi"}};
+  const auto claim = [&](const char* name) {
+    return g_.create("persistentvolumeclaims", "default",
+                     {{"metadata", {{"name", name}}},
+                      {"spec", {{"accessModes", {"ReadWriteOnce"}}, {"resources", {{"requests", size}}}}}});
+  };
+  ASSERT_TRUE(claim("c").ok());
+  ASSERT_TRUE(claim("other").ok());
+  const auto volume = [&](const char* name, const char* of) {
+    return g_.create("persistentvolumes", "",
+                     {{"metadata", {{"name", name}}},
+                      {"spec",
+                       {{"accessModes", {"ReadWriteOnce"}},
+                        {"capacity", size},
+                        {"hostPath", {{"path", "/data"}}},
+                        {"claimRef", {{"kind", "PersistentVolumeClaim"}, {"namespace", "default"}, {"name", of}}}}}});
+  };
+  const auto made = volume("v", "c");
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  ASSERT_TRUE(volume("w", "other").ok());
+  Json pod = TestGateway::pod("p");
+  pod["spec"]["volumes"] = {{{"name", "data"}, {"persistentVolumeClaim", {{"claimName", "c"}}}}};
+  ASSERT_TRUE(g_.create("pods", "default", pod).ok());
+  ASSERT_TRUE(g_.bind("default", "p", "n1").ok());
+  const Identity node = identity_of_bus("node-n1"), stranger = identity_of_bus("node-n2");
+  EXPECT_TRUE(g_.get("persistentvolumeclaims", "default", "c", "", &node).ok());
+  EXPECT_TRUE(g_.get("persistentvolumes", "", "v", "", &node).ok());
+  EXPECT_EQ(g_.get("persistentvolumeclaims", "default", "other", "", &node).code(), Code::kForbidden);
+  EXPECT_EQ(g_.get("persistentvolumes", "", "w", "", &node).code(), Code::kForbidden);
+  EXPECT_EQ(g_.get("persistentvolumes", "", "v", "", &stranger).code(), Code::kForbidden);
+  const Json csi{{"metadata", {{"name", "n1"}}}, {"spec", {{"drivers", Json::array()}}}};
+  EXPECT_EQ(g_.create("csinodes", "", csi, &stranger).code(), Code::kForbidden);
+  const auto own = g_.create("csinodes", "", csi, &node);
+  EXPECT_TRUE(own.ok()) << own.error().message;
+}
+
+TEST_F(AccessTest, ATokenEndsWithItsAccount) {
+  const Json account{{"metadata", {{"name", "robot"}}}};
+  ASSERT_TRUE(g_.create("serviceaccounts", "default", account).ok());
+  const auto made = token("robot", Json::object());
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const std::string text = model::to_tree(made->object)["status"]["token"];
+  EXPECT_EQ(identify(text)->user, "system:serviceaccount:default:robot");
+  ASSERT_TRUE(g_.remove("serviceaccounts", "default", "robot").ok());
+  EXPECT_EQ(identify(text).code(), Code::kUnauthorized);
+  ASSERT_TRUE(g_.create("serviceaccounts", "default", account).ok());
+  EXPECT_EQ(identify(text).code(), Code::kUnauthorized);  // another of that name
+}
+
 TEST_F(AccessTest, ImpersonationNeedsToBeAllowed) {
   const auto as = [&](Identity who, Impersonation wanted) {
     std::optional<Result<Identity>> out;

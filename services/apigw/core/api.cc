@@ -206,7 +206,7 @@ class ApiImpl final : public Api {
     if (request->identity.in_group("system:unauthenticated")) return request->done(allowed.error());
     // This gateway may not have seen yet what allows it: a role, or a pod on the node that asks.
     auto resources = access_resources();
-    if (!request->identity.node.empty()) resources = {"pods"};
+    if (!request->identity.node.empty()) resources = {"pods", command.resource};
     world_.at_heads_of(std::move(resources), alive_.guard([this, request, attributes](Status status) {
       if (!status.ok()) return request->done(status.error());
       auto again = authorize(request->identity, attributes);

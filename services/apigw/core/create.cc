@@ -2,6 +2,7 @@
 #include <glog/logging.h>
 
 #include "schemas/api/core_v1_generated.h"
+#include "services/apigw/core/access.h"
 #include "services/apigw/core/admitting.h"
 #include "services/apigw/core/decode.h"
 #include "services/apigw/core/managers.h"
@@ -32,6 +33,16 @@ void first_status(model::Draft& draft, const model::Object& given, const Identit
   }
   if (resource == "deployments" || resource == "replicasets") draft.set_empty("status");
   if (resource == "services") draft.set_empty("status.loadBalancer");
+}
+
+// An update or a configuration that creates needs both rights.
+Status check_creation(const Context& context, Request& request) {
+  const auto& command = request.command;
+  if (command.verb == bus::Verb::Create) return Done{};
+  auto may = authorize(request.identity, {"create", command.resource, "", command.ns, command.name, "", false, {}},
+                       context.world);
+  request.unsure = may.ok() ? std::vector<std::string>() : access_resources();
+  return may;
 }
 
 // What is to be created: the body, a configuration that is applied, or an update of what is not there.
@@ -67,6 +78,7 @@ bool may_create(const Request& request) {
 
 Result<Plan> plan_create(const Context& context, Request& request) {
   request.warnings.clear();
+  if (auto may = check_creation(context, request); !may.ok()) return may.error();
   model::ManagedFields owners;
   auto given = new_body(context, request, owners);
   if (!given.ok()) return std::move(given.error());
@@ -90,7 +102,8 @@ Result<Plan> plan_create(const Context& context, Request& request) {
   if (!changed.ok()) return std::move(changed.error());
   plan.after = std::move(*changed);
   // The name came with the body, so that authorization could not look at it.
-  const bool own = request.kind->resource == "nodes" || request.kind->resource == "leases";
+  const bool own =
+      request.kind->resource == "nodes" || request.kind->resource == "leases" || request.kind->resource == "csinodes";
   if (own && !request.identity.node.empty() && plan.after.name() != request.identity.node) {
     return forbidden(*request.kind, plan.after.name(),
                      fmt::format("node \"{}\" is not allowed to create {} \"{}\"", request.identity.node,

@@ -6,6 +6,7 @@
 
 #include "libs/model/served.h"
 #include "schemas/api/core_v1_generated.h"
+#include "schemas/api/storage_v1_generated.h"
 #include "services/apigw/core/allocator.h"
 
 namespace gantry::apigw {
@@ -40,6 +41,8 @@ void visit_volumes(const core::PodSpec& spec, const Visit& refer) {
   for (const auto* volume : *spec.volumes()) {
     if (volume->config_map() != nullptr) refer("configmaps", volume->config_map()->name());
     if (volume->secret() != nullptr) refer("secrets", volume->secret()->secret_name());
+    if (volume->persistent_volume_claim() != nullptr)
+      refer("persistentvolumeclaims", volume->persistent_volume_claim()->claim_name());
     if (volume->csi() != nullptr && volume->csi()->node_publish_secret_ref() != nullptr) {
       refer("secrets", volume->csi()->node_publish_secret_ref()->name());
     }
@@ -158,8 +161,22 @@ std::string World::pod_node(std::string_view ns, std::string_view name) const {
 }
 
 bool World::refers(std::string_view node, std::string_view resource, std::string_view ns, std::string_view name) const {
-  const auto nodes = dependents(resource, ns, name);
-  return std::binary_search(nodes.begin(), nodes.end(), node);
+  if (resource == "persistentvolumes") {
+    const model::Object* volume = find_object(resource, "", name);
+    const auto* spec = volume == nullptr ? nullptr : volume->as<core::PersistentVolume>()->spec();
+    const auto* claim = spec == nullptr ? nullptr : spec->claim_ref();
+    return claim != nullptr && refers(node, "persistentvolumeclaims", str(claim->namespace_()), str(claim->name()));
+  }
+  if (resource == "volumeattachments") {
+    const model::Object* attached = find_object(resource, "", name);
+    const auto* spec = attached == nullptr ? nullptr : attached->as<api::storage_v1::VolumeAttachment>()->spec();
+    return spec != nullptr && str(spec->node_name()) == node;
+  }
+  bool found = false;
+  pods_->cache().for_each_by("reference", reference(resource, ns, name), [&](const model::Object& pod) {
+    found = found || str(pod.as<core::Pod>()->spec()->node_name()) == node;
+  });
+  return found;
 }
 
 }  // namespace gantry::apigw

@@ -60,8 +60,8 @@ class World final : public Facts, public Objects {
   std::unique_ptr<Rbac> rbac_;
 };
 
-/// Calls `visit(resource, name)` for each ConfigMap, Secret and ServiceAccount of its namespace that a pod refers to; a
-/// name may come more than once.
+/// Calls `visit(resource, name)` for each ConfigMap, Secret, ServiceAccount and claim of its namespace that a pod
+/// refers to; a name may come more than once.
 void visit_references(const model::Object& pod,
                       const std::function<void(std::string_view resource, std::string_view name)>& visit);
 
