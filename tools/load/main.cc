@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "tools/load/api.h"
 #include "tools/load/hollow.h"
 
 int main(int argc, char** argv) {
@@ -42,6 +43,37 @@ int main(int argc, char** argv) {
   auto* plane_command = app.add_subcommand("plane", "A control plane of its own and hollow nodes, until interrupted");
   cluster_options(plane_command, 0);
 
+  load::ApiOptions api;
+  api.cluster = hollow.cluster;
+  auto* api_command = app.add_subcommand(
+      "api", "Creates, gets, lists and watches over HTTPS, of a control plane of its own or any other");
+  api_command->add_option("--dir", api.cluster.dir, "Empty folder for the control plane of its own");
+  api_command->add_option("--port-base", api.cluster.port_base, "First of six ports of it")->capture_default_str();
+  api_command->add_option("--binaries", api.cluster.binaries, "Folder of the services' programs")
+      ->capture_default_str();
+  api_command->add_option("--server", api.server, "https://ADDRESS:PORT of another, with --ca, --cert and --key");
+  api_command->add_option("--ca", api.ca, "Its authority, PEM");
+  api_command->add_option("--cert", api.certificate, "The client's certificate, PEM");
+  api_command->add_option("--key", api.key, "The client's key, PEM");
+  api_command->add_option("--pid", api.pid, "Of that server's process, to read memory and CPU");
+  api_command->add_option("--pods", api.pods, "Created and listed")->check(CLI::PositiveNumber)->capture_default_str();
+  api_command->add_option("--connections", api.connections, "HTTP/2 connections for creates and gets")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  api_command->add_option("--concurrency", api.concurrency, "Requests at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  api_command->add_option("--seconds", api.seconds, "Of gets and of events")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  api_command->add_option("--watchers", api.watchers, "Watches")->check(CLI::PositiveNumber)->capture_default_str();
+  api_command->add_option("--streams", api.streams, "Watches on one connection")
+      ->check(CLI::Range(1, 200))
+      ->capture_default_str();
+  api_command->add_option("--events", api.events, "A second, to every watch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+
   client::ConnectOptions connect;
   int seconds = 60;
   auto* phases_command = app.add_subcommand("phases", "Listen to a running cluster while pods are made");
@@ -52,9 +84,15 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (!hollow.cluster.dir.empty())
     hollow.cluster.dir = std::filesystem::absolute(hollow.cluster.dir).lexically_normal();
-  const auto done = hollow_command->parsed()  ? load::run_hollow(hollow)
-                    : plane_command->parsed() ? load::run_plane(hollow)
-                                              : load::run_phases(connect, seconds);
+  if (api_command->parsed() && api.server.empty() == api.cluster.dir.empty()) {
+    fmt::print(stderr, "error: gantry-load api wants either --dir or --server\n");
+    return 1;
+  }
+  if (!api.cluster.dir.empty()) api.cluster.dir = std::filesystem::absolute(api.cluster.dir).lexically_normal();
+  const auto done = api_command->parsed()      ? load::run_api(api)
+                    : hollow_command->parsed() ? load::run_hollow(hollow)
+                    : plane_command->parsed()  ? load::run_plane(hollow)
+                                               : load::run_phases(connect, seconds);
   if (!done) fmt::print(stderr, "error: {}\n", done.error().message);
   return done ? 0 : 1;
 }
