@@ -126,6 +126,7 @@ class Builder {
     }
     if (!f.list) return one(owner, f);
     json out = {{"type", "array"}, {"items", one(owner, f)}};
+    if (!f.enum_values.empty()) out["items"]["enum"] = f.enum_values;
     if (!f.list_type.empty()) out["x-kubernetes-list-type"] = f.list_type;
     if (!f.list_keys.empty()) out["x-kubernetes-list-map-keys"] = f.list_keys;
     return out;
@@ -143,7 +144,7 @@ class Builder {
     json beside = json::object();
     if (auto text = describe_field(owner, f); !text.empty()) beside["description"] = text;
     if (auto value = default_of(f)) beside["default"] = *value;
-    if (!f.enum_values.empty()) beside["enum"] = f.enum_values;
+    if (!f.enum_values.empty() && !f.list) beside["enum"] = f.enum_values;
     std::string strategy;
     if (f.patch_replace) strategy = "replace";
     if (f.patch_merge) strategy = "merge";

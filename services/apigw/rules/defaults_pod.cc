@@ -19,49 +19,21 @@ bool floating_tag(std::string_view image) {
   return colon == std::string_view::npos || last.substr(colon + 1) == "latest";
 }
 
-void default_http_get(Draft& draft, const std::string& at, const core::HTTPGetAction* get) {
-  if (get == nullptr) return;
-  if (str(get->path()).empty()) draft.set(at + ".path", "/");
-  if (str(get->scheme()).empty()) draft.set(at + ".scheme", "HTTP");
-}
-
-void default_probe(Draft& draft, const std::string& at, const core::Probe* probe) {
-  if (probe == nullptr) return;
-  if (probe->timeout_seconds().value_or(0) == 0) draft.set(at + ".timeoutSeconds", 1);
-  if (probe->period_seconds().value_or(0) == 0) draft.set(at + ".periodSeconds", 10);
-  if (probe->success_threshold().value_or(0) == 0) draft.set(at + ".successThreshold", 1);
-  if (probe->failure_threshold().value_or(0) == 0) draft.set(at + ".failureThreshold", 3);
-  default_http_get(draft, at + ".httpGet", probe->http_get());
-  if (probe->grpc() != nullptr && probe->grpc()->service() == nullptr) draft.set(at + ".grpc.service", "");
-}
-
-void default_container(Draft& draft, const std::string& at, const core::Container& c, bool host_network) {
+template <typename C>
+void default_container(Draft& draft, const std::string& at, const C& c, bool host_network) {
   if (str(c.image_pull_policy()).empty())
     draft.set(at + ".imagePullPolicy", floating_tag(str(c.image())) ? "Always" : "IfNotPresent");
-  if (str(c.termination_message_path()).empty()) draft.set(at + ".terminationMessagePath", "/dev/termination-log");
-  if (str(c.termination_message_policy()).empty()) draft.set(at + ".terminationMessagePolicy", "File");
   if (c.resources() == nullptr) draft.set_empty(at + ".resources");
-  for (flatbuffers::uoffset_t i = 0; c.ports() != nullptr && i < c.ports()->size(); ++i) {
+  for (flatbuffers::uoffset_t i = 0; host_network && c.ports() != nullptr && i < c.ports()->size(); ++i) {
     const auto& port = *c.ports()->Get(i);
-    const std::string path = fmt::format("{}.ports[{}]", at, i);
-    if (str(port.protocol()).empty()) draft.set(path + ".protocol", "TCP");
-    if (host_network && port.host_port().value_or(0) == 0)
-      draft.set(path + ".hostPort", port.container_port().value_or(0));
+    if (port.host_port().value_or(0) == 0)
+      draft.set(fmt::format("{}.ports[{}].hostPort", at, i), port.container_port().value_or(0));
   }
-  for (flatbuffers::uoffset_t i = 0; c.env() != nullptr && i < c.env()->size(); ++i) {
-    const auto* from = c.env()->Get(i)->value_from();
-    if (from != nullptr && from->field_ref() != nullptr && str(from->field_ref()->api_version()).empty()) {
-      draft.set(fmt::format("{}.env[{}].valueFrom.fieldRef.apiVersion", at, i), "v1");
-    }
-  }
-  default_probe(draft, at + ".livenessProbe", c.liveness_probe());
-  default_probe(draft, at + ".readinessProbe", c.readiness_probe());
-  default_probe(draft, at + ".startupProbe", c.startup_probe());
-  if (c.lifecycle() != nullptr && c.lifecycle()->post_start() != nullptr) {
-    default_http_get(draft, at + ".lifecycle.postStart.httpGet", c.lifecycle()->post_start()->http_get());
-  }
-  if (c.lifecycle() != nullptr && c.lifecycle()->pre_stop() != nullptr) {
-    default_http_get(draft, at + ".lifecycle.preStop.httpGet", c.lifecycle()->pre_stop()->http_get());
+  for (const auto& [probe, field] :
+       {std::pair{c.liveness_probe(), "livenessProbe"}, std::pair{c.readiness_probe(), "readinessProbe"},
+        std::pair{c.startup_probe(), "startupProbe"}}) {
+    if (probe != nullptr && probe->grpc() != nullptr && probe->grpc()->service() == nullptr)
+      draft.set(fmt::format("{}.{}.grpc.service", at, field), "");
   }
 }
 
@@ -83,21 +55,10 @@ bool has_source(const core::Volume& v) {
 }
 
 void default_volume(Draft& draft, const std::string& at, const core::Volume& v) {
-  constexpr int kMode = 0644;
   if (!has_source(v)) draft.set_empty(at + ".emptyDir");
-  if (v.secret() != nullptr && !v.secret()->default_mode()) draft.set(at + ".secret.defaultMode", kMode);
-  if (v.config_map() != nullptr && !v.config_map()->default_mode()) draft.set(at + ".configMap.defaultMode", kMode);
-  if (v.downward_api() != nullptr && !v.downward_api()->default_mode())
-    draft.set(at + ".downwardAPI.defaultMode", kMode);
   if (v.host_path() != nullptr && v.host_path()->type() == nullptr) draft.set(at + ".hostPath.type", "");
-  if (v.projected() == nullptr) return;
-  if (!v.projected()->default_mode()) draft.set(at + ".projected.defaultMode", kMode);
-  for (flatbuffers::uoffset_t i = 0; v.projected()->sources() != nullptr && i < v.projected()->sources()->size(); ++i) {
-    const auto* token = v.projected()->sources()->Get(i)->service_account_token();
-    if (token != nullptr && !token->expiration_seconds()) {
-      draft.set(fmt::format("{}.projected.sources[{}].serviceAccountToken.expirationSeconds", at, i), 3600);
-    }
-  }
+  if (v.image() != nullptr && str(v.image()->pull_policy()).empty())
+    draft.set(at + ".image.pullPolicy", floating_tag(str(v.image()->reference())) ? "Always" : "IfNotPresent");
 }
 
 // What has a limit but no request asks for its limit.
@@ -116,10 +77,6 @@ void default_requests(Draft& draft, const std::string& at, const core::Container
 
 void default_pod_spec(Draft& draft, const std::string& at, const core::PodSpec* spec) {
   if (spec == nullptr) return;
-  if (str(spec->restart_policy()).empty()) draft.set(at + ".restartPolicy", "Always");
-  if (str(spec->dns_policy()).empty()) draft.set(at + ".dnsPolicy", "ClusterFirst");
-  if (!spec->termination_grace_period_seconds()) draft.set(at + ".terminationGracePeriodSeconds", 30);
-  if (str(spec->scheduler_name()).empty()) draft.set(at + ".schedulerName", "default-scheduler");
   if (spec->security_context() == nullptr) draft.set_empty(at + ".securityContext");
   // The old name of the field says the same.
   if (str(spec->service_account_name()).empty() && !str(spec->service_account()).empty()) {
@@ -131,6 +88,11 @@ void default_pod_spec(Draft& draft, const std::string& at, const core::PodSpec* 
   each_container(*spec, at, [&](const std::string& path, const core::Container& c) {
     default_container(draft, path, c, host_network);
   });
+  for (flatbuffers::uoffset_t i = 0;
+       spec->ephemeral_containers() != nullptr && i < spec->ephemeral_containers()->size(); ++i) {
+    default_container(draft, fmt::format("{}.ephemeralContainers[{}]", at, i), *spec->ephemeral_containers()->Get(i),
+                      false);
+  }
   for (flatbuffers::uoffset_t i = 0; spec->volumes() != nullptr && i < spec->volumes()->size(); ++i) {
     default_volume(draft, fmt::format("{}.volumes[{}]", at, i), *spec->volumes()->Get(i));
   }

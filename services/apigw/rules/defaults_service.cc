@@ -20,8 +20,6 @@ void default_service(model::Draft& draft, const model::Object& given) {
   const auto* spec = given.as<core::Service>()->spec();
   if (spec == nullptr) return;
   const std::string_view type = str(spec->type()).empty() ? "ClusterIP" : str(spec->type());
-  if (str(spec->type()).empty()) draft.set("spec.type", type);
-  if (str(spec->session_affinity()).empty()) draft.set("spec.sessionAffinity", "None");
   if (str(spec->session_affinity()) == "ClientIP" &&
       (spec->session_affinity_config() == nullptr || spec->session_affinity_config()->client_ip() == nullptr)) {
     draft.set("spec.sessionAffinityConfig.clientIP.timeoutSeconds", 10800);
@@ -29,7 +27,6 @@ void default_service(model::Draft& draft, const model::Object& given) {
   for (flatbuffers::uoffset_t i = 0; spec->ports() != nullptr && i < spec->ports()->size(); ++i) {
     const auto& port = *spec->ports()->Get(i);
     const std::string path = fmt::format("spec.ports[{}]", i);
-    if (str(port.protocol()).empty()) draft.set(path + ".protocol", "TCP");
     if (unset(port.target_port())) draft.set(path + ".targetPort", port.port().value_or(0));
   }
   if (type == "ExternalName") return;
@@ -43,22 +40,11 @@ void default_service(model::Draft& draft, const model::Object& given) {
     draft.set("spec.allocateLoadBalancerNodePorts", true);
 }
 
-void default_endpoints(model::Draft& draft, const model::Object& given) {
-  const auto* subsets = given.as<core::Endpoints>()->subsets();
-  for (flatbuffers::uoffset_t i = 0; subsets != nullptr && i < subsets->size(); ++i) {
-    const auto* ports = subsets->Get(i)->ports();
-    for (flatbuffers::uoffset_t j = 0; ports != nullptr && j < ports->size(); ++j) {
-      if (str(ports->Get(j)->protocol()).empty()) draft.set(fmt::format("subsets[{}].ports[{}].protocol", i, j), "TCP");
-    }
-  }
-}
-
 void default_endpointslice(model::Draft& draft, const model::Object& given) {
   const auto* ports = given.as<api::discovery_v1::EndpointSlice>()->ports();
   for (flatbuffers::uoffset_t i = 0; ports != nullptr && i < ports->size(); ++i) {
     const std::string path = fmt::format("ports[{}]", i);
     if (ports->Get(i)->name() == nullptr) draft.set(path + ".name", "");
-    if (str(ports->Get(i)->protocol()).empty()) draft.set(path + ".protocol", "TCP");
   }
 }
 

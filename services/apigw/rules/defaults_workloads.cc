@@ -8,9 +8,6 @@ using model::str;
 void default_deployment(model::Draft& draft, const model::Object& given) {
   const auto* spec = given.as<api::apps_v1::Deployment>()->spec();
   if (spec == nullptr) return;
-  if (!spec->replicas()) draft.set("spec.replicas", 1);
-  if (!spec->revision_history_limit()) draft.set("spec.revisionHistoryLimit", 10);
-  if (!spec->progress_deadline_seconds()) draft.set("spec.progressDeadlineSeconds", 600);
   const auto* strategy = spec->strategy();
   const std::string_view type = strategy == nullptr ? std::string_view() : str(strategy->type());
   if (type.empty()) draft.set("spec.strategy.type", "RollingUpdate");
@@ -26,7 +23,6 @@ void default_deployment(model::Draft& draft, const model::Object& given) {
 void default_replicaset(model::Draft& draft, const model::Object& given) {
   const auto* spec = given.as<api::apps_v1::ReplicaSet>()->spec();
   if (spec == nullptr) return;
-  if (!spec->replicas()) draft.set("spec.replicas", 1);
   if (spec->template_() != nullptr) default_pod_spec(draft, "spec.template.spec", spec->template_()->spec());
 }
 

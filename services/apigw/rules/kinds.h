@@ -20,11 +20,15 @@ void default_deployment(model::Draft& draft, const model::Object& given);
 void default_replicaset(model::Draft& draft, const model::Object& given);
 // defaults_service.cc
 void default_service(model::Draft& draft, const model::Object& given);
-void default_endpoints(model::Draft& draft, const model::Object& given);
 void default_endpointslice(model::Draft& draft, const model::Object& given);
 // defaults_other.cc
 void default_namespace(model::Draft& draft, const model::Object& given);
 void default_secret(model::Draft& draft, const model::Object& given);
+void default_limitrange(model::Draft& draft, const model::Object& given);
+void default_rolebinding(model::Draft& draft, const model::Object& given);
+void default_clusterrolebinding(model::Draft& draft, const model::Object& given);
+void default_networkpolicy(model::Draft& draft, const model::Object& given);
+void default_autoscaler(model::Draft& draft, const model::Object& given);
 
 // validate_meta.cc
 void validate_meta(const model::Object& object, Problems& problems);
@@ -57,8 +61,12 @@ void validate_secret_update(const model::Object& now, const model::Object& befor
 // validate_other.cc
 void validate_node(const model::Object& node, Problems& problems);
 void validate_node_update(const model::Object& now, const model::Object& before, Problems& problems);
-void validate_lease(const model::Object& lease, Problems& problems);
 void validate_event(const model::Object& event, Problems& problems);
+// updates.cc: what may not change, where it takes more than a row of tables.cc
+void validate_statefulset_update(const model::Object& now, const model::Object& before, Problems& problems);
+void validate_job_update(const model::Object& now, const model::Object& before, Problems& problems);
+void validate_volume_update(const model::Object& now, const model::Object& before, Problems& problems);
+void validate_claim_update(const model::Object& now, const model::Object& before, Problems& problems);
 
 // templates.cc: StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers, PodTemplates
 void default_template(model::Draft& draft, const model::Object& given);

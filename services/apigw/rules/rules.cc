@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "libs/model/json.h"
+#include "services/apigw/rules/by_type.h"
 #include "services/apigw/rules/kinds.h"
 #include "services/apigw/rules/tables.h"
 
@@ -22,14 +23,21 @@ constexpr Rules kRules[] = {
     {"deployments", default_deployment, validate_deployment, validate_selector_update},
     {"replicasets", default_replicaset, validate_replicaset, validate_selector_update},
     {"services", default_service, validate_service, validate_service_update},
-    {"endpoints", default_endpoints, nullptr, nullptr},
     {"endpointslices", default_endpointslice, validate_endpointslice, validate_endpointslice_update},
     {"namespaces", default_namespace, nullptr, nullptr},
     {"configmaps", nullptr, validate_configmap, validate_configmap_update},
     {"secrets", default_secret, validate_secret, validate_secret_update},
     {"nodes", nullptr, validate_node, validate_node_update},
-    {"leases", nullptr, validate_lease, nullptr},
     {"events", nullptr, validate_event, nullptr},
+    {"limitranges", default_limitrange, nullptr, nullptr},
+    {"rolebindings", default_rolebinding, nullptr, nullptr},
+    {"clusterrolebindings", default_clusterrolebinding, nullptr, nullptr},
+    {"networkpolicies", default_networkpolicy, nullptr, nullptr},
+    {"horizontalpodautoscalers", default_autoscaler, nullptr, nullptr},
+    {"statefulsets", nullptr, nullptr, validate_statefulset_update},
+    {"jobs", nullptr, nullptr, validate_job_update},
+    {"persistentvolumes", nullptr, nullptr, validate_volume_update},
+    {"persistentvolumeclaims", nullptr, nullptr, validate_claim_update},
 };
 
 const Rules* rules_of(const model::Kind& kind) {
@@ -44,6 +52,7 @@ const Rules* rules_of(const model::Kind& kind) {
 void set_defaults(model::Draft& draft, const model::Object& given) {
   const Rules* rules = rules_of(given.kind());
   if (rules != nullptr && rules->defaults != nullptr) rules->defaults(draft, given);
+  default_by_type(draft, given);
   default_by_table(draft, given);
   default_template(draft, given);
 }
@@ -52,8 +61,8 @@ void validate(const model::Object& object, Problems& problems) {
   validate_meta(object, problems);
   const Rules* rules = rules_of(object.kind());
   if (rules != nullptr && rules->validate != nullptr) rules->validate(object, problems);
-  validate_by_table(object, problems);
   validate_template_kinds(object, problems);
+  validate_by_type(object, problems);
 }
 
 void validate_update(const model::Object& now, const model::Object& before, std::string_view subresource,

@@ -1,5 +1,5 @@
-// Rules that need no code: defaults, checks and immutable fields of every kind as tables of paths (tables.cc). `[*]` in
-// a path stands for each element. What involves more than one field is in the validate_*.cc of its kind.
+// Rules that need no code and belong to a kind, as tables of paths (tables.cc): defaults that the same type has not
+// elsewhere, and fields that may not change. `[*]` in a path stands for each element.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,6 @@
 namespace gantry::apigw {
 
 void default_by_table(model::Draft& draft, const model::Object& given);
-void validate_by_table(const model::Object& object, Problems& problems);
 void validate_update_by_table(const model::Object& now, const model::Object& before, Problems& problems);
 
 /// Paths of the tables that their kinds do not have: none.
@@ -22,8 +21,7 @@ std::vector<std::string> unknown_paths();
 void each_path(const model::Object& object, std::string_view path,
                const std::function<void(const std::string&)>& visit);
 
-/// "" or what is wrong.
-std::string check_cidr(std::string_view cidr);
-std::string check_schedule(std::string_view schedule);
+/// Writes a default as the schema and the tables spell it: numbers and bools as text.
+void set_default(model::Draft& draft, const model::Field& field, const std::string& at, std::string_view value);
 
 }  // namespace gantry::apigw

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/model/json.h"
+#include "services/apigw/rules/by_type.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -45,7 +46,10 @@ TEST(Tables, DefaultsAreSetWhereNothingIsSaid) {
   EXPECT_EQ(policy["spec"]["ingress"][0]["ports"][0]["protocol"], "TCP");
 }
 
-TEST(Tables, EveryPathIsOfItsKind) { EXPECT_EQ(unknown_paths(), std::vector<std::string>()); }
+TEST(Tables, EveryPathIsOfItsKind) {
+  EXPECT_EQ(unknown_paths(), std::vector<std::string>());
+  EXPECT_EQ(unknown_types(), std::vector<std::string>());
+}
 
 TEST(Tables, AllThatIsWrongIsSaidAtOnce) {
   const auto found = problems(

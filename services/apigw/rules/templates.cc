@@ -62,6 +62,38 @@ void default_strategy(model::Draft& draft, const Object& given) {
     draft.set("spec.updateStrategy.rollingUpdate.maxSurge", 0);
 }
 
+// A controller of old finds the pods that its template makes.
+void default_replicationcontroller(model::Draft& draft, const Object& given) {
+  const auto* pod = template_at(given, "spec.template");
+  const auto* labels = pod == nullptr || pod->metadata() == nullptr ? nullptr : pod->metadata()->labels();
+  for (flatbuffers::uoffset_t i = 0; labels != nullptr && i < labels->size(); ++i) {
+    const std::string_view key = model::str(labels->Get(i)->key()), value = model::str(labels->Get(i)->value());
+    if (!plain_key(key)) continue;  // validation will name it
+    if (!model::find(given, "spec.selector").present()) draft.set(fmt::format("spec.selector[{}]", key), value);
+    if (!model::find(given, "metadata.labels").present()) draft.set(fmt::format("metadata.labels[{}]", key), value);
+  }
+}
+
+/// Pods get their names from it, and their labels.
+void validate_names(const Object& object, Problems& problems) {
+  const std::string& resource = object.kind().resource;
+  const size_t most = resource == "cronjobs" ? 52 : resource == "jobs" ? 63 : 0;
+  if (most != 0 && object.name().size() > most)
+    problems.invalid("metadata.name", object.name(), fmt::format("must be no more than {} characters", most));
+}
+
+/// A Job's selector is made from its uid; who brings one must say so.
+void validate_job_selector(const Object& object, Problems& problems) {
+  if (model::text_at(object, "spec.manualSelector") == "true") {
+    if (!model::find(object, "spec.selector").present()) problems.required("spec.selector");
+    return;
+  }
+  const auto uid = model::text_at(object, "spec.selector.matchLabels[batch.kubernetes.io/controller-uid]");
+  const auto old = model::text_at(object, "spec.selector.matchLabels[controller-uid]");
+  if (object.uid().empty() || uid == object.uid() || old == object.uid()) return;
+  problems.invalid_json("spec.selector", model::text_at(object, "spec.selector"), "`selector` not auto-generated");
+}
+
 }  // namespace
 
 void default_template(model::Draft& draft, const Object& given) {
@@ -69,6 +101,7 @@ void default_template(model::Draft& draft, const Object& given) {
   const char* path = template_of(given);
   if (path == nullptr) return;
   if (resource == "jobs") default_job(draft, given);
+  if (resource == "replicationcontrollers") default_replicationcontroller(draft, given);
   if (resource == "statefulsets" || resource == "daemonsets") default_strategy(draft, given);
   const auto* pod = template_at(given, path);
   if (pod != nullptr) default_pod_spec(draft, std::string(path) + ".spec", pod->spec());
@@ -79,6 +112,8 @@ void validate_template_kinds(const Object& object, Problems& problems) {
   if (path == nullptr) return;
   const std::string& resource = object.kind().resource;
   const std::string at(path);
+  validate_names(object, problems);
+  if (resource == "jobs") validate_job_selector(object, problems);
   const auto* pod = template_at(object, at);
   if (pod == nullptr) return problems.required(at);
   validate_template_meta(pod->metadata(), at + ".metadata", problems);
@@ -89,7 +124,8 @@ void validate_template_kinds(const Object& object, Problems& problems) {
     problems.required(at + ".spec.restartPolicy", "valid values: \"OnFailure\", \"Never\"");
   if (!runs_once && resource != "podtemplates" && !restart.empty() && restart != "Always")
     problems.unsupported(at + ".spec.restartPolicy", restart, {"Always"});
-  if (resource != "statefulsets" && resource != "daemonsets") return;
+  const bool batch = resource == "jobs" && model::find(object, "spec.selector").present();
+  if (resource != "statefulsets" && resource != "daemonsets" && !batch) return;
   const auto* selector =
       reinterpret_cast<const api::meta_v1::LabelSelector*>(model::find(object, "spec.selector").table());
   if (selector == nullptr) return problems.required("spec.selector");
@@ -98,6 +134,7 @@ void validate_template_kinds(const Object& object, Problems& problems) {
   const auto parsed = model::LabelSelector::from(selector);
   if (!parsed.ok()) return;
   if (parsed->everything()) {
+    if (batch) return;
     problems.invalid_json("spec.selector", "{}",
                           fmt::format("empty selector is invalid for {}",
                                       object.kind().kind == "DaemonSet" ? "daemonset" : "statefulset"));

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
+#include <nlohmann/json.hpp>
 
+#include "services/apigw/rules/checks.h"
 #include "services/apigw/rules/kinds.h"
 #include "services/apigw/rules/rules.h"
 
@@ -13,27 +13,13 @@ using model::Object;
 using model::str;
 
 constexpr size_t kMaxBytes = 1 << 20;
-constexpr size_t kMaxKey = 253;
-
-std::string check_key(std::string_view key) {
-  if (key.size() > kMaxKey) return fmt::format("must be no more than {} characters", kMaxKey);
-  if (key == ".") return "must not be '.'";
-  if (key == "..") return "must not be '..'";
-  const bool plain = !key.empty() && std::all_of(key.begin(), key.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
-  });
-  if (plain) return {};
-  return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
-         "'KEY_NAME',  or 'key-name', regex used for "
-         "validation is '[-._a-zA-Z0-9]+')";
-}
 
 size_t validate_map(const auto* map, const std::string& at, Problems& problems) {
   size_t bytes = 0;
   if (map == nullptr) return bytes;
   for (const auto* entry : *map) {
     const std::string_view key = str(entry->key());
-    problems.check(fmt::format("{}[{}]", at, key), key, check_key(key));
+    problems.check(fmt::format("{}[{}]", at, key), key, check_config_key(key));
     bytes += entry->value() == nullptr ? 0 : entry->value()->size();
   }
   return bytes;
@@ -86,14 +72,34 @@ void validate_secret(const Object& object, Problems& problems) {
     if (secret->data() == nullptr || secret->data()->LookupByKey(key) == nullptr)
       problems.required(fmt::format("data[{}]", key));
   };
+  const auto json = [&](const char* key) {
+    needs(key);
+    const auto* value = secret->data() == nullptr ? nullptr : secret->data()->LookupByKey(key);
+    if (value == nullptr || value->value() == nullptr) return;
+    if (!nlohmann::json::accept(value->value()->begin(), value->value()->end()))
+      problems.invalid(fmt::format("data[{}]", key), "<secret contents redacted>", "invalid character in JSON");
+  };
   const std::string_view type = str(secret->type());
   if (type == "kubernetes.io/tls") {
     needs("tls.crt");
     needs("tls.key");
   } else if (type == "kubernetes.io/dockerconfigjson") {
-    needs(".dockerconfigjson");
+    json(".dockerconfigjson");
+  } else if (type == "kubernetes.io/dockercfg") {
+    json(".dockercfg");
   } else if (type == "kubernetes.io/ssh-auth") {
     needs("ssh-privatekey");
+  } else if (type == "kubernetes.io/basic-auth") {
+    if (secret->data() == nullptr ||
+        (secret->data()->LookupByKey("username") == nullptr && secret->data()->LookupByKey("password") == nullptr)) {
+      problems.required("data[username]");
+      problems.required("data[password]");
+    }
+  } else if (type == "kubernetes.io/service-account-token") {
+    constexpr const char* kAccount = "kubernetes.io/service-account.name";
+    const auto* annotations = object.meta() == nullptr ? nullptr : object.meta()->annotations();
+    if (str(model::lookup(annotations, kAccount)).empty())
+      problems.required(fmt::format("metadata.annotations[{}]", kAccount));
   }
 }
 

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
 
 #include "libs/model/names.h"
-#include "libs/model/quantity.h"
-#include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/programs.h"
 
 namespace gantry::apigw {
 namespace {
@@ -13,18 +13,20 @@ using model::str;
 namespace core = api::core_v1;
 using flatbuffers::uoffset_t;
 
-constexpr const char* kPortRange = "must be between 1 and 65535, inclusive";
-constexpr const char* kNotNegative = "must be greater than or equal to 0";
-
 bool port_ok(int64_t port) { return port >= 1 && port <= 65535; }
-size_t count(const auto* list) { return list == nullptr ? 0 : list->size(); }
+
+enum class Role : uint8_t { kMain, kInit, kSidecar, kEphemeral };
 
 struct Seen {
-  std::set<std::string_view> names, volumes;
+  std::set<std::string_view> names, claims;
+  std::map<std::string_view, bool> volumes;  // by name: whether it may be a block device
   std::set<std::string> host_ports;
+  bool host_network = false;
+  int64_t grace = 30;
 };
 
-void validate_ports(const core::Container& c, const std::string& at, Seen& seen, Problems& problems) {
+template <typename C>
+void validate_ports(const C& c, const std::string& at, Seen& seen, Problems& problems) {
   std::set<std::string_view> names;
   for (uoffset_t i = 0; i < count(c.ports()); ++i) {
     const auto& port = *c.ports()->Get(i);
@@ -46,6 +48,8 @@ void validate_ports(const core::Container& c, const std::string& at, Seen& seen,
       problems.unsupported(path + ".protocol", protocol, {"TCP", "UDP", "SCTP"});
     }
     const int host = port.host_port().value_or(0);
+    if (seen.host_network && host != number && port_ok(number))
+      problems.invalid(path + ".containerPort", number, "must match `hostPort` when `hostNetwork` is true");
     if (host == 0) continue;
     if (!port_ok(host)) {
       problems.invalid(path + ".hostPort", host, kPortRange);
@@ -57,14 +61,8 @@ void validate_ports(const core::Container& c, const std::string& at, Seen& seen,
 
 void validate_env_source(const core::EnvVarSource& from, const std::string& at, Problems& problems) {
   int sources = 0;
-  if (const auto* ref = from.field_ref()) {
-    ++sources;
-    if (str(ref->field_path()).empty()) problems.required(at + ".fieldRef.fieldPath");
-  }
-  if (const auto* ref = from.resource_field_ref()) {
-    ++sources;
-    if (str(ref->resource()).empty()) problems.required(at + ".resourceFieldRef.resource");
-  }
+  if (from.field_ref() != nullptr) ++sources;
+  if (from.resource_field_ref() != nullptr) ++sources;
   const auto key = [&](const auto* ref, const char* field) {
     if (ref == nullptr) return;
     ++sources;
@@ -82,7 +80,8 @@ void validate_env_source(const core::EnvVarSource& from, const std::string& at, 
   }
 }
 
-void validate_env(const core::Container& c, const std::string& at, Problems& problems) {
+template <typename C>
+void validate_env(const C& c, const std::string& at, Problems& problems) {
   for (uoffset_t i = 0; i < count(c.env()); ++i) {
     const auto& env = *c.env()->Get(i);
     const std::string path = fmt::format("{}.env[{}]", at, i);
@@ -107,32 +106,57 @@ void validate_resource_name(std::string_view name, const std::string& at, Proble
     problems.invalid(at, name, "must be a standard resource for containers");
 }
 
-void validate_resources(const core::ResourceRequirements* resources, const std::string& at, Problems& problems) {
+/// A whole number of things that are not shared: what the node's devices offer.
+bool countable(std::string_view name) {
+  return name.starts_with("hugepages-") ||
+         (name.find('/') != std::string_view::npos && name.substr(0, name.find('/')) != "kubernetes.io");
+}
+
+void validate_quantity(std::string_view name, std::string_view text, const std::string& at, Problems& problems) {
+  const auto quantity = model::Quantity::parse(text);
+  if (!quantity.ok()) return problems.invalid(at, text, quantity.error().message);
+  if (*quantity < model::Quantity()) return problems.invalid(at, text, kNotNegative);
+  if (countable(name) && *quantity != model::Quantity::from_value(quantity->value()))
+    problems.invalid(at, text, "must be an integer");
+}
+
+void validate_resources(const core::ResourceRequirements* resources, const std::string& at, const Seen& seen,
+                        Problems& problems) {
   if (resources == nullptr) return;
   for (const auto& [list, field] :
        {std::pair{resources->limits(), "limits"}, std::pair{resources->requests(), "requests"}}) {
+    const std::string path = fmt::format("{}.{}", at, field);
     for (uoffset_t i = 0; i < count(list); ++i) {
       const auto& entry = *list->Get(i);
-      const std::string path = fmt::format("{}.{}", at, field);
       validate_resource_name(str(entry.key()), path, problems);
-      const auto quantity = model::Quantity::parse(str(entry.value()));
-      const std::string value_path = fmt::format("{}[{}]", path, str(entry.key()));
-      if (!quantity.ok()) {
-        problems.invalid(value_path, str(entry.value()), quantity.error().message);
-      } else if (*quantity < model::Quantity()) {
-        problems.invalid(value_path, str(entry.value()), kNotNegative);
-      }
+      validate_quantity(str(entry.key()), str(entry.value()), fmt::format("{}[{}]", path, str(entry.key())), problems);
     }
   }
   for (uoffset_t i = 0; i < count(resources->requests()); ++i) {
     const auto& request = *resources->requests()->Get(i);
     const auto* limit = model::lookup(resources->limits(), str(request.key()));
-    if (limit == nullptr) continue;
+    const bool whole = countable(str(request.key()));
+    if (limit == nullptr) {
+      if (whole) problems.required(at + ".limits", "Limit must be set for non overcommitable resources");
+      continue;
+    }
     const auto wanted = model::Quantity::parse(str(request.value())), most = model::Quantity::parse(str(limit));
-    if (wanted.ok() && most.ok() && *wanted > *most) {
+    if (!wanted.ok() || !most.ok()) continue;
+    if (whole && *wanted != *most) {
+      problems.invalid(at + ".requests", str(request.value()),
+                       fmt::format("must be equal to {} limit of {}", str(request.key()), str(limit)));
+    } else if (*wanted > *most) {
       problems.invalid(at + ".requests", str(request.value()),
                        fmt::format("must be less than or equal to {} limit of {}", str(request.key()), str(limit)));
     }
+  }
+  std::set<std::pair<std::string_view, std::string_view>> claims;
+  for (uoffset_t i = 0; i < count(resources->claims()); ++i) {
+    const auto& claim = *resources->claims()->Get(i);
+    const std::string path = fmt::format("{}.claims[{}]", at, i);
+    if (str(claim.name()).empty()) continue;
+    if (!claims.insert({str(claim.name()), str(claim.request())}).second) problems.duplicate(path, str(claim.name()));
+    if (!seen.claims.contains(str(claim.name()))) problems.not_found(path, str(claim.name()));
   }
 }
 
@@ -159,8 +183,6 @@ int validate_handler(const Handler& handler, const std::string& at, Problems& pr
   if (handler.http_get() != nullptr) {
     one("httpGet");
     validate_port_reference(handler.http_get()->port(), at + ".httpGet.port", problems);
-    const std::string_view scheme = str(handler.http_get()->scheme());
-    if (scheme != "HTTP" && scheme != "HTTPS") problems.unsupported(at + ".httpGet.scheme", scheme, {"HTTP", "HTTPS"});
   }
   if (handler.tcp_socket() != nullptr) {
     one("tcpSocket");
@@ -188,10 +210,19 @@ void validate_probe(const core::Probe* probe, const std::string& at, bool once, 
   not_negative("failureThreshold", probe->failure_threshold());
   if (once && probe->success_threshold().value_or(1) != 1)
     problems.invalid(at + ".successThreshold", *probe->success_threshold(), "must be 1");
+  if (!probe->termination_grace_period_seconds()) return;
+  const std::string grace = at + ".terminationGracePeriodSeconds";
+  if (!once) {
+    problems.invalid(grace, *probe->termination_grace_period_seconds(), "must not be set for readinessProbes");
+  } else if (*probe->termination_grace_period_seconds() <= 0) {
+    problems.invalid(grace, *probe->termination_grace_period_seconds(), "must be greater than 0");
+  }
 }
 
-void validate_mounts(const core::Container& c, const std::string& at, const Seen& seen, Problems& problems) {
-  std::set<std::string_view> paths;
+template <typename C>
+void validate_mounts(const C& c, const std::string& at, Role role, const Seen& seen, Problems& problems) {
+  std::set<std::string_view> paths, devices;
+  const bool privileged = c.security_context() != nullptr && c.security_context()->privileged().value_or(false);
   for (uoffset_t i = 0; i < count(c.volume_mounts()); ++i) {
     const auto& mount = *c.volume_mounts()->Get(i);
     const std::string path = fmt::format("{}.volumeMounts[{}]", at, i);
@@ -205,12 +236,110 @@ void validate_mounts(const core::Container& c, const std::string& at, const Seen
     } else if (!paths.insert(str(mount.mount_path())).second) {
       problems.invalid(path + ".mountPath", str(mount.mount_path()), "must be unique");
     }
-    if (str(mount.sub_path()).starts_with("/"))
-      problems.invalid(path + ".subPath", str(mount.sub_path()), "must be a relative path");
+    if (!str(mount.sub_path()).empty() && !str(mount.sub_path_expr()).empty())
+      problems.invalid(path + ".subPathExpr", str(mount.sub_path_expr()),
+                       "subPathExpr and subPath are mutually exclusive");
+    if (role == Role::kEphemeral && !str(mount.sub_path()).empty())
+      problems.forbidden(path + ".subPath", "cannot be set for an Ephemeral Container");
+    const std::string_view propagation = str(mount.mount_propagation());
+    if (propagation == "Bidirectional" && !privileged)
+      problems.forbidden(path + ".mountPropagation",
+                         "Bidirectional mount propagation is available only to privileged containers");
+    const std::string_view recursive = str(mount.recursive_read_only());
+    if (!one_of(recursive, {"Enabled", "IfPossible"})) continue;
+    if (!mount.read_only().value_or(false))
+      problems.forbidden(path + ".recursiveReadOnly", "may only be specified when readOnly is true");
+    if (!one_of(propagation, {"", "None"}))
+      problems.forbidden(path + ".recursiveReadOnly",
+                         "may only be specified when mountPropagation is None or not specified");
+  }
+  for (uoffset_t i = 0; i < count(c.volume_devices()); ++i) {
+    const auto& device = *c.volume_devices()->Get(i);
+    const std::string path = fmt::format("{}.volumeDevices[{}]", at, i);
+    const auto volume = seen.volumes.find(str(device.name()));
+    if (!str(device.name()).empty() && volume == seen.volumes.end()) {
+      problems.not_found(path + ".name", str(device.name()));
+    } else if (volume != seen.volumes.end() && !volume->second) {
+      problems.invalid(path + ".name", str(device.name()),
+                       "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
+    }
+    if (str(device.device_path()).empty()) continue;
+    if (!devices.insert(str(device.device_path())).second)
+      problems.invalid(path + ".devicePath", str(device.device_path()), "must be unique");
+    if (paths.contains(str(device.device_path())))
+      problems.invalid(path + ".devicePath", str(device.device_path()),
+                       "must not already exist as a path in volumeMounts");
   }
 }
 
-void validate_container(const core::Container& c, const std::string& at, bool init, Seen& seen, Problems& problems) {
+template <typename C>
+void validate_lifecycle(const C& c, const std::string& at, const Seen& seen, Problems& problems) {
+  if (c.lifecycle() == nullptr) return;
+  const auto hook = [&](const core::LifecycleHandler* handler, const char* field) {
+    if (handler == nullptr) return;
+    const std::string path = fmt::format("{}.lifecycle.{}", at, field);
+    int handlers = validate_handler(*handler, path, problems);
+    if (handler->sleep() != nullptr) {
+      if (++handlers > 1) problems.forbidden(path + ".sleep", "may not specify more than 1 handler type");
+      const int64_t seconds = handler->sleep()->seconds().value_or(0);
+      if (seconds < 0 || seconds > seen.grace)
+        problems.invalid(
+            path + ".sleep.seconds", seconds,
+            fmt::format("must be non-negative and less than terminationGracePeriodSeconds ({})", seen.grace));
+    }
+    if (handlers == 0) problems.required(path, "must specify a handler type");
+  };
+  hook(c.lifecycle()->post_start(), "postStart");
+  hook(c.lifecycle()->pre_stop(), "preStop");
+}
+
+template <typename C>
+void validate_resize_policy(const C& c, const std::string& at, Problems& problems) {
+  std::set<std::string_view> names;
+  for (uoffset_t i = 0; i < count(c.resize_policy()); ++i) {
+    const std::string_view name = str(c.resize_policy()->Get(i)->resource_name());
+    if (!name.empty() && !names.insert(name).second)
+      problems.duplicate(fmt::format("{}.resizePolicy[{}]", at, i), name);
+  }
+}
+
+// What only a container that runs on and on may have.
+template <typename C>
+void validate_role(const C& c, const std::string& at, Role role, Problems& problems) {
+  const std::string_view restart = str(c.restart_policy());
+  const bool rules = count(c.restart_policy_rules()) > 0;
+  if (role == Role::kInit && !restart.empty()) problems.unsupported(at + ".restartPolicy", restart, {"Always"});
+  if (role == Role::kMain && c.restart_policy() != nullptr)
+    problems.forbidden(at + ".restartPolicy", "may not be set for non-init containers");
+  const auto forbid = [&](bool set, const char* field, const char* detail) {
+    if (set) problems.forbidden(fmt::format("{}.{}", at, field), detail);
+  };
+  if (role == Role::kInit) {
+    constexpr const char* kDetail = "may not be set for init containers without restartPolicy=Always";
+    forbid(c.lifecycle() != nullptr, "lifecycle", kDetail);
+    forbid(c.liveness_probe() != nullptr, "livenessProbe", kDetail);
+    forbid(c.readiness_probe() != nullptr, "readinessProbe", kDetail);
+    forbid(c.startup_probe() != nullptr, "startupProbe", kDetail);
+  }
+  if (role == Role::kEphemeral) {
+    constexpr const char* kDetail = "cannot be set for an Ephemeral Container";
+    forbid(c.lifecycle() != nullptr, "lifecycle", kDetail);
+    forbid(c.liveness_probe() != nullptr, "livenessProbe", kDetail);
+    forbid(c.readiness_probe() != nullptr, "readinessProbe", kDetail);
+    forbid(c.startup_probe() != nullptr, "startupProbe", kDetail);
+    forbid(count(c.ports()) > 0, "ports", kDetail);
+    const auto* resources = c.resources();
+    forbid(resources != nullptr &&
+               (count(resources->limits()) > 0 || count(resources->requests()) > 0 || count(resources->claims()) > 0),
+           "resources", kDetail);
+    forbid(count(c.resize_policy()) > 0, "resizePolicy", kDetail);
+    forbid(c.restart_policy() != nullptr, "restartPolicy", kDetail);
+    forbid(rules, "restartPolicyRules", kDetail);
+  }
+}
+
+template <typename C>
+void validate_container(const C& c, const std::string& at, Role role, Seen& seen, Problems& problems) {
   if (str(c.name()).empty()) {
     problems.required(at + ".name");
   } else {
@@ -223,45 +352,51 @@ void validate_container(const core::Container& c, const std::string& at, bool in
   } else if (image.front() == ' ' || image.back() == ' ') {
     problems.invalid(at + ".image", image, "must not have leading or trailing whitespace");
   }
-  const std::string_view pull = str(c.image_pull_policy());
-  if (pull != "Always" && pull != "IfNotPresent" && pull != "Never") {
-    problems.unsupported(at + ".imagePullPolicy", pull, {"Always", "IfNotPresent", "Never"});
-  }
-  validate_ports(c, at, seen, problems);
   validate_env(c, at, problems);
-  validate_resources(c.resources(), at + ".resources", problems);
-  validate_mounts(c, at, seen, problems);
-  if (init && str(c.restart_policy()) != "Always" &&
-      (c.liveness_probe() != nullptr || c.readiness_probe() != nullptr || c.startup_probe() != nullptr)) {
-    problems.forbidden(at, "probes may not be set for init containers without restartPolicy=Always");
-  }
+  validate_mounts(c, at, role, seen, problems);
+  validate_role(c, at, role, problems);
+  if (role == Role::kEphemeral) return;
+  validate_ports(c, at, seen, problems);
+  validate_resources(c.resources(), at + ".resources", seen, problems);
+  validate_resize_policy(c, at, problems);
+  if (role == Role::kInit) return;
   validate_probe(c.liveness_probe(), at + ".livenessProbe", true, problems);
   validate_probe(c.readiness_probe(), at + ".readinessProbe", false, problems);
   validate_probe(c.startup_probe(), at + ".startupProbe", true, problems);
-  if (c.lifecycle() == nullptr) return;
-  const auto hook = [&](const core::LifecycleHandler* handler, const char* field) {
-    if (handler == nullptr) return;
-    const std::string path = fmt::format("{}.lifecycle.{}", at, field);
-    if (validate_handler(*handler, path, problems) == 0 && handler->sleep() == nullptr)
-      problems.required(path, "must specify a handler type");
-  };
-  hook(c.lifecycle()->post_start(), "postStart");
-  hook(c.lifecycle()->pre_stop(), "preStop");
+  validate_lifecycle(c, at, seen, problems);
 }
 
 }  // namespace
 
 void validate_containers(const core::PodSpec& spec, const std::string& at, Problems& problems) {
   Seen seen;
-  for (uoffset_t i = 0; i < count(spec.volumes()); ++i) seen.volumes.insert(str(spec.volumes()->Get(i)->name()));
+  seen.host_network = spec.host_network().value_or(false);
+  seen.grace = spec.termination_grace_period_seconds().value_or(30);
+  for (uoffset_t i = 0; i < count(spec.volumes()); ++i) {
+    const auto& volume = *spec.volumes()->Get(i);
+    seen.volumes.emplace(str(volume.name()),
+                         volume.persistent_volume_claim() != nullptr || volume.ephemeral() != nullptr);
+  }
+  for (uoffset_t i = 0; i < count(spec.resource_claims()); ++i)
+    seen.claims.insert(str(spec.resource_claims()->Get(i)->name()));
   if (count(spec.containers()) == 0) problems.required(at + ".containers");
   for (uoffset_t i = 0; i < count(spec.containers()); ++i) {
-    validate_container(*spec.containers()->Get(i), fmt::format("{}.containers[{}]", at, i), false, seen, problems);
+    validate_container(*spec.containers()->Get(i), fmt::format("{}.containers[{}]", at, i), Role::kMain, seen,
+                       problems);
   }
+  const std::set<std::string_view> main = seen.names;
   seen.host_ports.clear();  // init containers are gone when the others start
   for (uoffset_t i = 0; i < count(spec.init_containers()); ++i) {
-    validate_container(*spec.init_containers()->Get(i), fmt::format("{}.initContainers[{}]", at, i), true, seen,
-                       problems);
+    const auto& c = *spec.init_containers()->Get(i);
+    validate_container(c, fmt::format("{}.initContainers[{}]", at, i),
+                       str(c.restart_policy()) == "Always" ? Role::kSidecar : Role::kInit, seen, problems);
+  }
+  for (uoffset_t i = 0; i < count(spec.ephemeral_containers()); ++i) {
+    const auto& c = *spec.ephemeral_containers()->Get(i);
+    const std::string path = fmt::format("{}.ephemeralContainers[{}]", at, i);
+    validate_container(c, path, Role::kEphemeral, seen, problems);
+    const std::string_view target = str(c.target_container_name());
+    if (!target.empty() && !main.contains(target)) problems.not_found(path + ".targetContainerName", target);
   }
 }
 

@@ -1,6 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "libs/model/names.h"
+#include "services/apigw/rules/checks.h"
 #include "services/apigw/rules/kinds.h"
 
 namespace gantry::apigw {
@@ -10,7 +14,14 @@ using model::str;
 
 constexpr size_t kMaxAnnotationBytes = 256 * 1024;
 
+// Kinds whose names may hold colons: they stand in no other name.
+constexpr std::string_view kPathNames[] = {"roles", "clusterroles", "rolebindings", "clusterrolebindings",
+                                           "certificatesigningrequests"};
+
 std::string check_name(const model::Kind& kind, std::string_view name) {
+  if (std::find(std::begin(kPathNames), std::end(kPathNames), kind.resource) != std::end(kPathNames))
+    return model::check_path_segment(name);
+  if (kind.resource == "ipaddresses") return check_ip(name);
   if (kind.resource == "services") return model::check_service_name(name);
   if (kind.resource == "namespaces") return model::check_dns_label(name);
   if (kind.group == "rbac.authorization.k8s.io") {  // system:node: any segment of a path
@@ -27,7 +38,9 @@ void validate_annotations(const model::Labels* annotations, const std::string& a
   size_t bytes = 0;
   for (const auto* entry : *annotations) {
     bytes += str(entry->key()).size() + str(entry->value()).size();
-    problems.check(at, str(entry->key()), model::check_qualified_name(str(entry->key())));
+    std::string lower(str(entry->key()));  // what is capital in an annotation's key is let pass
+    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    problems.check(at, str(entry->key()), model::check_qualified_name(lower));
   }
   if (bytes > kMaxAnnotationBytes) problems.too_long(at, kMaxAnnotationBytes);
 }
@@ -42,6 +55,8 @@ void validate_owners(const api::meta_v1::ObjectMeta& meta, Problems& problems) {
     if (str(owner.kind()).empty()) problems.invalid(path + ".kind", "", "must not be empty");
     if (str(owner.name()).empty()) problems.invalid(path + ".name", "", "must not be empty");
     if (str(owner.uid()).empty()) problems.invalid(path + ".uid", "", "must not be empty");
+    if (str(owner.kind()) == "Event" && str(owner.api_version()) == "v1")
+      problems.invalid(path, "v1, Kind=Event", "/v1, Kind=Event is disallowed from being an owner");
     if (!owner.controller().value_or(false)) continue;
     const std::string who = fmt::format("{}/{}", str(owner.kind()), str(owner.name()));
     if (!controller.empty()) {
@@ -52,6 +67,24 @@ void validate_owners(const api::meta_v1::ObjectMeta& meta, Problems& problems) {
     }
     controller = who;
   }
+}
+
+void validate_finalizers(const api::meta_v1::ObjectMeta& meta, Problems& problems) {
+  bool orphan = false, foreground = false;
+  for (flatbuffers::uoffset_t i = 0; meta.finalizers() != nullptr && i < meta.finalizers()->size(); ++i) {
+    const std::string_view name = str(meta.finalizers()->Get(i));
+    const std::string at = fmt::format("metadata.finalizers[{}]", i);
+    orphan = orphan || name == "orphan";
+    foreground = foreground || name == "foregroundDeletion";
+    if (const auto wrong = model::check_qualified_name(name); !wrong.empty()) {
+      problems.invalid(at, name, wrong);
+    } else if (name.find('/') == std::string_view::npos &&
+               !one_of(name, {"orphan", "foregroundDeletion", "kubernetes"})) {
+      problems.invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+  }
+  if (orphan && foreground)
+    problems.invalid("metadata.finalizers", "orphan", "finalizer orphan and foregroundDeletion cannot be both set");
 }
 
 }  // namespace
@@ -109,10 +142,8 @@ void validate_meta(const model::Object& object, Problems& problems) {
   validate_labels(meta->labels(), "metadata.labels", problems);
   validate_annotations(meta->annotations(), "metadata.annotations", problems);
   validate_owners(*meta, problems);
-  for (flatbuffers::uoffset_t i = 0; meta->finalizers() != nullptr && i < meta->finalizers()->size(); ++i) {
-    const std::string_view finalizer = str(meta->finalizers()->Get(i));
-    problems.check(fmt::format("metadata.finalizers[{}]", i), finalizer, model::check_qualified_name(finalizer));
-  }
+  validate_finalizers(*meta, problems);
+  if (meta->generation().value_or(0) < 0) problems.invalid("metadata.generation", *meta->generation(), kNotNegative);
 }
 
 }  // namespace gantry::apigw

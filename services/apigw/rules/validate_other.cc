@@ -3,7 +3,6 @@
 #include <set>
 
 #include "libs/model/names.h"
-#include "schemas/api/coordination_v1_generated.h"
 #include "services/apigw/rules/kinds.h"
 
 namespace gantry::apigw {
@@ -22,8 +21,6 @@ void validate_node(const model::Object& node, Problems& problems) {
     const std::string_view effect = str(taint.effect());
     if (effect.empty()) {
       problems.required(at + ".effect");
-    } else if (effect != "NoSchedule" && effect != "PreferNoSchedule" && effect != "NoExecute") {
-      problems.unsupported(at + ".effect", effect, {"NoSchedule", "PreferNoSchedule", "NoExecute"});
     }
     if (!seen.insert(fmt::format("{}:{}", str(taint.key()), effect)).second)
       problems.duplicate(at, fmt::format("{}:{}", str(taint.key()), effect));
@@ -36,17 +33,9 @@ void validate_node_update(const model::Object& now, const model::Object& before,
   if (!cidr.empty() && (spec == nullptr || str(spec->pod_cidr()) != cidr)) {
     problems.forbidden("spec.podCIDR", "node updates may not change podCIDR except from \"\" to valid");
   }
-}
-
-void validate_lease(const model::Object& lease, Problems& problems) {
-  const auto* spec = lease.as<api::coordination_v1::Lease>()->spec();
-  if (spec == nullptr) return;
-  if (spec->lease_duration_seconds() && *spec->lease_duration_seconds() <= 0) {
-    problems.invalid("spec.leaseDurationSeconds", *spec->lease_duration_seconds(), "must be greater than 0");
-  }
-  if (spec->lease_transitions().value_or(0) < 0) {
-    problems.invalid("spec.leaseTransitions", *spec->lease_transitions(), "must be greater than or equal to 0");
-  }
+  const std::string_view provider = old == nullptr ? std::string_view() : str(old->provider_id());
+  if (!provider.empty() && (spec == nullptr || str(spec->provider_id()) != provider))
+    problems.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
 }
 
 void validate_event(const model::Object& event, Problems& problems) {

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <set>
+
 #include "libs/model/names.h"
-#include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/programs.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -39,9 +41,6 @@ void validate_tolerations(const core::PodSpec& spec, const std::string& at, Prob
     } else {
       problems.unsupported(path + ".operator", op, {"Equal", "Exists"});
     }
-    if (!effect.empty() && effect != "NoSchedule" && effect != "PreferNoSchedule" && effect != "NoExecute") {
-      problems.unsupported(path + ".effect", effect, {"NoSchedule", "PreferNoSchedule", "NoExecute"});
-    }
   }
 }
 
@@ -49,41 +48,41 @@ void validate_dns(const core::PodSpec& spec, const std::string& at, Problems& pr
   const std::string_view policy = str(spec.dns_policy());
   if (policy.empty()) {
     problems.required(at + ".dnsPolicy");
-  } else if (policy != "ClusterFirstWithHostNet" && policy != "ClusterFirst" && policy != "Default" &&
-             policy != "None") {
-    problems.unsupported(at + ".dnsPolicy", policy, {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"});
   } else if (policy == "None" && (spec.dns_config() == nullptr || spec.dns_config()->nameservers() == nullptr)) {
     problems.required(at + ".dnsConfig.nameservers",
                       "must provide at least one DNS nameserver when `dnsPolicy` is None");
   }
 }
 
-void validate_node_selector_terms(const core::NodeSelector* selector, const std::string& at, Problems& problems) {
-  if (selector == nullptr) return;
-  const auto* terms = selector->node_selector_terms();
-  if (terms == nullptr || terms->size() == 0)
-    return problems.required(at + ".nodeSelectorTerms", "must have at least one node selector term");
-  for (flatbuffers::uoffset_t i = 0; i < terms->size(); ++i) {
-    const auto* expressions = terms->Get(i)->match_expressions();
-    for (flatbuffers::uoffset_t j = 0; expressions != nullptr && j < expressions->size(); ++j) {
-      const auto& e = *expressions->Get(j);
-      const std::string path = fmt::format("{}.nodeSelectorTerms[{}].matchExpressions[{}]", at, i, j);
-      const std::string_view op = str(e.operator_());
-      const size_t values = e.values() == nullptr ? 0 : e.values()->size();
-      if (op == "In" || op == "NotIn") {
-        if (values == 0) problems.required(path + ".values", "must be specified when `operator` is 'In' or 'NotIn'");
-      } else if (op == "Exists" || op == "DoesNotExist") {
-        if (values > 0)
-          problems.forbidden(path + ".values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-      } else if (op == "Gt" || op == "Lt") {
-        if (values != 1)
-          problems.required(path + ".values", "must be specified single value when `operator` is 'Lt' or 'Gt'");
-      } else {
-        problems.invalid(path + ".operator", op, "not a valid selector operator");
-      }
-      problems.check(path + ".key", str(e.key()), model::check_qualified_name(str(e.key())));
-    }
+void validate_lists(const core::PodSpec& spec, const std::string& at, Problems& problems) {
+  std::set<std::string> spreads;
+  for (flatbuffers::uoffset_t i = 0; i < count(spec.topology_spread_constraints()); ++i) {
+    const auto& c = *spec.topology_spread_constraints()->Get(i);
+    const std::string key = fmt::format("{{{}, {}}}", str(c.topology_key()), str(c.when_unsatisfiable()));
+    if (!spreads.insert(key).second)
+      problems.duplicate(fmt::format("{}.topologySpreadConstraints[{}].{{topologyKey, whenUnsatisfiable}}", at, i),
+                         key);
   }
+  const auto unique = [&](const auto* list, const char* field, auto name_of) {
+    std::set<std::string_view> names;
+    for (flatbuffers::uoffset_t i = 0; i < count(list); ++i) {
+      const std::string_view name = name_of(*list->Get(i));
+      if (!name.empty() && !names.insert(name).second) problems.duplicate(fmt::format("{}.{}[{}]", at, field, i), name);
+    }
+  };
+  unique(spec.scheduling_gates(), "schedulingGates", [](const auto& gate) { return str(gate.name()); });
+  unique(spec.resource_claims(), "resourceClaims", [](const auto& claim) { return str(claim.name()); });
+}
+
+void validate_host(const core::PodSpec& spec, const std::string& at, Problems& problems) {
+  if (spec.share_process_namespace().value_or(false) && spec.host_pid().value_or(false))
+    problems.invalid_json(at + ".shareProcessNamespace", "true",
+                          "ShareProcessNamespace and HostPID cannot both be enabled");
+  if (spec.host_users().value_or(true)) return;
+  constexpr const char* kDetail = "when `hostUsers` is false";
+  if (spec.host_network().value_or(false)) problems.forbidden(at + ".hostNetwork", kDetail);
+  if (spec.host_pid().value_or(false)) problems.forbidden(at + ".hostPID", kDetail);
+  if (spec.host_ipc().value_or(false)) problems.forbidden(at + ".hostIPC", kDetail);
 }
 
 // Everything of the spec that may change is put back: what then differs may not.
@@ -103,12 +102,22 @@ model::Object without_allowed_changes(const model::Object& now, const model::Obj
   draft.copy_field("spec", "activeDeadlineSeconds", old_table);
   draft.copy_field("spec", "tolerations", old_table);
   draft.copy_field("spec", "schedulingGates", old_table);
+  // While it waits to be scheduled, what it asks of its node may become more.
+  if (count(old_spec->scheduling_gates()) > 0) {
+    draft.copy_field("spec", "nodeSelector", old_table);
+    const bool had = old_spec->affinity() != nullptr && old_spec->affinity()->node_affinity() != nullptr;
+    if (!had && new_spec->affinity() != nullptr) {
+      draft.clear("spec.affinity.nodeAffinity");
+      const auto* affinity = new_spec->affinity();
+      if (affinity->pod_affinity() == nullptr && affinity->pod_anti_affinity() == nullptr &&
+          old_spec->affinity() == nullptr)
+        draft.clear("spec.affinity");
+    }
+  }
   if (old_spec->termination_grace_period_seconds().value_or(0) < 0)
     draft.copy_field("spec", "terminationGracePeriodSeconds", old_table);
   return draft.build();
 }
-
-size_t count(const auto* list) { return list == nullptr ? 0 : list->size(); }
 
 bool same_toleration(const core::Toleration& a, const core::Toleration& b) {
   return str(a.key()) == str(b.key()) && str(a.operator_()) == str(b.operator_()) && str(a.value()) == str(b.value()) &&
@@ -127,16 +136,45 @@ void check_tolerations_kept(const core::PodSpec& now, const core::PodSpec& befor
   }
 }
 
+void check_node_selector(const core::PodSpec& now, const core::PodSpec& before, Problems& problems) {
+  for (flatbuffers::uoffset_t i = 0; i < count(before.node_selector()); ++i) {
+    const auto& old = *before.node_selector()->Get(i);
+    const auto* kept = model::lookup(now.node_selector(), str(old.key()));
+    if (kept != nullptr && str(kept) == str(old.value())) continue;
+    return problems.invalid_json("spec.nodeSelector", printed(now.node_selector()),
+                                 "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
+  }
+}
+
+// A deadline may come and come nearer, not move away or go.
+void check_deadline(const core::PodSpec& now, const core::PodSpec& before, Problems& problems) {
+  const auto value = now.active_deadline_seconds(), old = before.active_deadline_seconds();
+  if (!old) return;
+  if (!value) {
+    problems.invalid_json("spec.activeDeadlineSeconds", "null", "must not update from a positive integer to nil value");
+  } else if (*value > *old) {
+    problems.invalid("spec.activeDeadlineSeconds", *value, "must be less than or equal to previous value");
+  }
+}
+
+void check_gates(const core::PodSpec& now, const core::PodSpec& before, Problems& problems) {
+  for (flatbuffers::uoffset_t i = 0; i < count(now.scheduling_gates()); ++i) {
+    const std::string_view name = str(now.scheduling_gates()->Get(i)->name());
+    bool old = false;
+    for (flatbuffers::uoffset_t j = 0; j < count(before.scheduling_gates()); ++j)
+      old = old || str(before.scheduling_gates()->Get(j)->name()) == name;
+    if (!old)
+      problems.forbidden("spec.schedulingGates",
+                         fmt::format("only deletion is allowed, but found new scheduling gate '{}'", name));
+  }
+}
+
 }  // namespace
 
 void validate_pod_spec(const core::PodSpec* spec, const std::string& at, Problems& problems) {
   if (spec == nullptr) return problems.required(at + ".containers");
   validate_volumes(*spec, at, problems);
   validate_containers(*spec, at, problems);
-  const std::string_view restart = str(spec->restart_policy());
-  if (restart != "Always" && restart != "OnFailure" && restart != "Never") {
-    problems.unsupported(at + ".restartPolicy", restart, {"Always", "OnFailure", "Never"});
-  }
   validate_dns(*spec, at, problems);
   if (spec->termination_grace_period_seconds().value_or(0) < 0) {
     problems.invalid(at + ".terminationGracePeriodSeconds", *spec->termination_grace_period_seconds(),
@@ -148,22 +186,16 @@ void validate_pod_spec(const core::PodSpec* spec, const std::string& at, Problem
   }
   validate_labels(spec->node_selector(), at + ".nodeSelector", problems);
   validate_tolerations(*spec, at, problems);
-  if (spec->affinity() != nullptr && spec->affinity()->node_affinity() != nullptr) {
-    validate_node_selector_terms(
-        spec->affinity()->node_affinity()->required_during_scheduling_ignored_during_execution(),
-        at + ".affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution", problems);
-  }
-  const auto check_name = [&](const char* field, const flatbuffers::String* name, auto check) {
-    if (!str(name).empty()) problems.check(fmt::format("{}.{}", at, field), str(name), check(str(name)));
-  };
-  check_name("nodeName", spec->node_name(), model::check_dns_subdomain);
-  check_name("serviceAccountName", spec->service_account_name(), model::check_dns_subdomain);
-  check_name("hostname", spec->hostname(), model::check_dns_label);
-  check_name("subdomain", spec->subdomain(), model::check_dns_label);
+  validate_lists(*spec, at, problems);
+  validate_host(*spec, at, problems);
 }
 
 void validate_pod(const model::Object& pod, Problems& problems) {
-  validate_pod_spec(pod.as<core::Pod>()->spec(), "spec", problems);
+  const auto* spec = pod.as<core::Pod>()->spec();
+  validate_pod_spec(spec, "spec", problems);
+  if (spec == nullptr) return;
+  if (count(spec->scheduling_gates()) > 0 && !str(spec->node_name()).empty())
+    problems.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
 }
 
 void validate_pod_update(const model::Object& now, const model::Object& before, Problems& problems) {
@@ -175,6 +207,9 @@ void validate_pod_update(const model::Object& now, const model::Object& before, 
     if (size != old_size) return problems.forbidden(field, "pod updates may not add or remove containers");
   }
   check_tolerations_kept(*new_spec, *old_spec, problems);
+  check_deadline(*new_spec, *old_spec, problems);
+  check_gates(*new_spec, *old_spec, problems);
+  if (count(old_spec->scheduling_gates()) > 0) check_node_selector(*new_spec, *old_spec, problems);
   const model::Object rest = without_allowed_changes(now, before);
   if (!same_part(rest, before, "spec")) {
     problems.forbidden("spec", kPodUpdate);

@@ -1,11 +1,10 @@
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <set>
 
 #include "libs/model/names.h"
 #include "schemas/api/discovery_v1_generated.h"
-#include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/programs.h"
 
 namespace gantry::apigw {
 namespace {
@@ -14,17 +13,14 @@ using model::str;
 namespace core = api::core_v1;
 using flatbuffers::uoffset_t;
 
-constexpr const char* kPortRange = "must be between 1 and 65535, inclusive";
-constexpr const char* kNoIp = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-
-bool valid_ip(std::string_view text) {
-  unsigned char buffer[sizeof(in6_addr)];
-  const std::string ip(text);
-  return inet_pton(AF_INET, ip.c_str(), buffer) == 1 || inet_pton(AF_INET6, ip.c_str(), buffer) == 1;
-}
-
-bool one_of(std::string_view value, std::initializer_list<std::string_view> values) {
-  return std::find(values.begin(), values.end(), value) != values.end();
+// Addresses that nothing outside a machine can reach.
+std::string check_external_ip(std::string_view ip) {
+  if (auto wrong = check_ip(ip); !wrong.empty()) return wrong;
+  if (ip == "0.0.0.0" || ip == "::") return fmt::format("may not be unspecified ({})", ip);
+  if (ip.starts_with("127.") || ip == "::1") return "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+  if (ip.starts_with("169.254.") || ip.starts_with("fe80:"))
+    return "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+  return "";
 }
 
 void validate_port(const core::ServicePort& port, const std::string& at, bool named, std::string_view type,
@@ -37,9 +33,7 @@ void validate_port(const core::ServicePort& port, const std::string& at, bool na
   }
   const int number = port.port().value_or(0);
   if (number < 1 || number > 65535) problems.invalid(at + ".port", number, kPortRange);
-  const std::string_view protocol = str(port.protocol());
-  if (!one_of(protocol, {"TCP", "UDP", "SCTP"}))
-    problems.unsupported(at + ".protocol", protocol, {"TCP", "UDP", "SCTP"});
+  if (str(port.protocol()).empty()) problems.required(at + ".protocol");
   if (const auto* target = port.target_port()) {
     if (target->int_value() && (*target->int_value() < 1 || *target->int_value() > 65535)) {
       problems.invalid(at + ".targetPort", *target->int_value(), kPortRange);
@@ -67,12 +61,65 @@ void validate_ports(const core::ServiceSpec& spec, std::string_view type, Proble
     if (!str(port.name()).empty() && !names.insert(str(port.name())).second)
       problems.duplicate(at + ".name", str(port.name()));
     const std::string number = fmt::format("{}/{}", str(port.protocol()), port.port().value_or(0));
-    if (!numbers.insert(number).second) problems.duplicate(at, number);
+    if (!numbers.insert(number).second)
+      problems.duplicate_json(
+          at, fmt::format("{{\"protocol\":{},\"port\":{}}}", quoted(str(port.protocol())), port.port().value_or(0)));
     const int node_port = port.node_port().value_or(0);
     if (node_port != 0 && !node_ports.insert(fmt::format("{}/{}", str(port.protocol()), node_port)).second) {
-      problems.duplicate(at + ".nodePort", std::to_string(node_port));
+      problems.duplicate_json(at + ".nodePort", std::to_string(node_port));
     }
   }
+}
+
+void validate_affinity(const core::ServiceSpec& spec, Problems& problems) {
+  const auto* config = spec.session_affinity_config();
+  if (str(spec.session_affinity()) != "ClientIP") {
+    if (config != nullptr)
+      problems.forbidden("spec.sessionAffinityConfig",
+                         fmt::format("must not be set when session affinity is {}", str(spec.session_affinity())));
+    return;
+  }
+  const auto* client = config == nullptr ? nullptr : config->client_ip();
+  if (client == nullptr || !client->timeout_seconds())
+    return problems.required("spec.sessionAffinityConfig.clientIP.timeoutSeconds", "when session affinity is ClientIP");
+  const int seconds = *client->timeout_seconds();
+  if (seconds <= 0 || seconds > 86400)
+    problems.invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds,
+                     "must be greater than 0 and less than 86400");
+}
+
+std::string check_address(std::string_view address, std::string_view type) {
+  if (type == "FQDN") return model::check_dns_subdomain(address);
+  if (!valid_ip(address)) return check_ip(address);
+  const bool four = address.find(':') == std::string_view::npos;
+  if (type == "IPv4" && !four) return "must be an IPv4 address";
+  if (type == "IPv6" && four) return "must be an IPv6 address";
+  return "";
+}
+
+// What only Services that are reached from outside may say.
+void validate_outside(const core::ServiceSpec& spec, std::string_view type, Problems& problems) {
+  const bool external = one_of(type, {"NodePort", "LoadBalancer"}) || count(spec.external_ips()) > 0;
+  if (!str(spec.external_traffic_policy()).empty() && !external)
+    problems.invalid("spec.externalTrafficPolicy", str(spec.external_traffic_policy()),
+                     "may only be set for externally-accessible services");
+  for (uoffset_t i = 0; i < count(spec.external_ips()); ++i) {
+    const std::string_view ip = str(spec.external_ips()->Get(i));
+    problems.check(fmt::format("spec.externalIPs[{}]", i), ip, check_external_ip(ip));
+  }
+  for (uoffset_t i = 0; i < count(spec.load_balancer_source_ranges()); ++i) {
+    const std::string_view range = str(spec.load_balancer_source_ranges()->Get(i));
+    problems.check(fmt::format("spec.loadBalancerSourceRanges[{}]", i), range, check_cidr(range));
+  }
+  if (spec.health_check_node_port().value_or(0) != 0 &&
+      (type != "LoadBalancer" || str(spec.external_traffic_policy()) != "Local"))
+    problems.invalid("spec.healthCheckNodePort", *spec.health_check_node_port(),
+                     "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+  if (type == "LoadBalancer") return;
+  constexpr const char* kDetail = "may only be used when `type` is 'LoadBalancer'";
+  if (count(spec.load_balancer_source_ranges()) > 0) problems.forbidden("spec.loadBalancerSourceRanges", kDetail);
+  if (spec.allocate_load_balancer_node_ports()) problems.forbidden("spec.allocateLoadBalancerNodePorts", kDetail);
+  if (spec.load_balancer_class() != nullptr) problems.forbidden("spec.loadBalancerClass", kDetail);
 }
 
 }  // namespace
@@ -81,41 +128,26 @@ void validate_service(const model::Object& service, Problems& problems) {
   const auto* spec = service.as<core::Service>()->spec();
   if (spec == nullptr) return problems.required("spec.ports");
   const std::string_view type = str(spec->type());
-  if (!one_of(type, {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"})) {
-    problems.unsupported("spec.type", type, {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"});
-  }
   validate_ports(*spec, type, problems);
   const std::string_view ip = str(spec->cluster_ip());
   if (ip == "None" && (type == "NodePort" || type == "LoadBalancer")) {
     problems.invalid("spec.clusterIPs[0]", ip, fmt::format("may not be set to 'None' for {} services", type));
   } else if (!ip.empty() && ip != "None" && !valid_ip(ip)) {
-    problems.invalid("spec.clusterIPs[0]", ip, kNoIp);
+    problems.invalid("spec.clusterIPs[0]", ip, check_ip(ip));
   }
   if (type == "ExternalName") {
-    if (str(spec->external_name()).empty()) {
+    std::string_view name = str(spec->external_name());
+    if (name.ends_with('.')) name.remove_suffix(1);
+    if (name.empty()) {
       problems.required("spec.externalName");
     } else {
-      problems.check("spec.externalName", str(spec->external_name()),
-                     model::check_dns_subdomain(str(spec->external_name())));
+      problems.check("spec.externalName", str(spec->external_name()), model::check_dns_subdomain(name));
     }
+    if (!ip.empty()) problems.forbidden("spec.clusterIPs", "may not be set for ExternalName services");
   }
-  const std::string_view affinity = str(spec->session_affinity());
-  if (!one_of(affinity, {"ClientIP", "None"}))
-    problems.unsupported("spec.sessionAffinity", affinity, {"ClientIP", "None"});
   validate_labels(spec->selector(), "spec.selector", problems);
-  for (const auto& [value, field] : {std::pair{str(spec->external_traffic_policy()), "externalTrafficPolicy"},
-                                     std::pair{str(spec->internal_traffic_policy()), "internalTrafficPolicy"}}) {
-    if (!value.empty() && !one_of(value, {"Cluster", "Local"}))
-      problems.unsupported(fmt::format("spec.{}", field), value, {"Cluster", "Local"});
-  }
-  if (!str(spec->external_traffic_policy()).empty() && !one_of(type, {"NodePort", "LoadBalancer"})) {
-    problems.invalid("spec.externalTrafficPolicy", str(spec->external_traffic_policy()),
-                     "may only be set for externally-accessible services");
-  }
-  for (uoffset_t i = 0; spec->external_ips() != nullptr && i < spec->external_ips()->size(); ++i) {
-    const std::string_view external = str(spec->external_ips()->Get(i));
-    if (!valid_ip(external)) problems.invalid(fmt::format("spec.externalIPs[{}]", i), external, kNoIp);
-  }
+  validate_affinity(*spec, problems);
+  validate_outside(*spec, type, problems);
 }
 
 void validate_service_update(const model::Object& now, const model::Object& before, Problems& problems) {
@@ -136,16 +168,17 @@ void validate_endpointslice(const model::Object& object, Problems& problems) {
   } else if (!one_of(type, {"IPv4", "IPv6", "FQDN"})) {
     problems.unsupported("addressType", type, {"IPv4", "IPv6", "FQDN"});
   }
-  for (uoffset_t i = 0; slice->endpoints() != nullptr && i < slice->endpoints()->size(); ++i) {
+  if (count(slice->endpoints()) > 1000)
+    problems.invalid_json("endpoints", std::to_string(count(slice->endpoints())), "must have at most 1000 items");
+  for (uoffset_t i = 0; i < count(slice->endpoints()); ++i) {
     const auto* addresses = slice->endpoints()->Get(i)->addresses();
     const std::string at = fmt::format("endpoints[{}].addresses", i);
-    if (addresses == nullptr || addresses->size() == 0) {
-      problems.required(at, "must contain at least 1 address");
-      continue;
-    }
-    for (uoffset_t j = 0; j < addresses->size(); ++j) {
-      if (type != "FQDN" && !valid_ip(str(addresses->Get(j))))
-        problems.invalid(fmt::format("{}[{}]", at, j), str(addresses->Get(j)), kNoIp);
+    if (count(addresses) == 0) problems.required(at, "must contain at least 1 address");
+    if (count(addresses) > 100)
+      problems.invalid_json(at, std::to_string(count(addresses)), "must have at most 100 items");
+    for (uoffset_t j = 0; j < count(addresses); ++j) {
+      const std::string_view address = str(addresses->Get(j));
+      problems.check(fmt::format("{}[{}]", at, j), address, check_address(address, type));
     }
   }
   std::set<std::string_view> names;

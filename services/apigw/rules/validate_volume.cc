@@ -25,44 +25,10 @@ int sources(const core::Volume& volume) {
   return n;
 }
 
-void validate_items(const flatbuffers::Vector<flatbuffers::Offset<core::KeyToPath>>* items, const std::string& at,
-                    Problems& problems) {
-  for (uoffset_t i = 0; items != nullptr && i < items->size(); ++i) {
-    const std::string path = fmt::format("{}.items[{}]", at, i);
-    if (str(items->Get(i)->key()).empty()) problems.required(path + ".key");
-    const std::string_view file = str(items->Get(i)->path());
-    if (file.empty()) {
-      problems.required(path + ".path");
-    } else if (file.starts_with("/")) {
-      problems.invalid(path + ".path", file, "must be a relative path");
-    } else if (file == ".." || file.starts_with("../") || file.find("/../") != std::string_view::npos ||
-               file.ends_with("/..")) {
-      problems.invalid(path + ".path", file, "must not contain '..'");
-    }
-  }
-}
-
 void validate_source(const core::Volume& v, const std::string& at, Problems& problems) {
   const int n = sources(v);
   if (n == 0) problems.required(at, "must specify a volume type");
   if (n > 1) problems.forbidden(at, "may not specify more than 1 volume type");
-  if (v.config_map() != nullptr) {
-    if (str(v.config_map()->name()).empty()) problems.required(at + ".configMap.name");
-    validate_items(v.config_map()->items(), at + ".configMap", problems);
-  }
-  if (v.secret() != nullptr) {
-    if (str(v.secret()->secret_name()).empty()) problems.required(at + ".secret.secretName");
-    validate_items(v.secret()->items(), at + ".secret", problems);
-  }
-  if (v.host_path() != nullptr) {
-    const std::string_view path = str(v.host_path()->path());
-    if (path.empty()) problems.required(at + ".hostPath.path");
-    if (path.find("..") != std::string_view::npos)
-      problems.invalid(at + ".hostPath.path", path, "must not contain '..'");
-  }
-  if (v.persistent_volume_claim() != nullptr && str(v.persistent_volume_claim()->claim_name()).empty()) {
-    problems.required(at + ".persistentVolumeClaim.claimName");
-  }
 }
 
 }  // namespace

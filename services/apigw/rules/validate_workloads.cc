@@ -1,18 +1,13 @@
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "schemas/api/apps_v1_generated.h"
-#include "services/apigw/rules/kinds.h"
+#include "services/apigw/rules/programs.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
 namespace {
 
-using api::meta_v1::IntOrString;
 using model::str;
-
-constexpr const char* kNotNegative = "must be greater than or equal to 0";
 
 void not_negative(const std::string& at, flatbuffers::Optional<int32_t> value, Problems& problems) {
   if (value.value_or(0) < 0) problems.invalid(at, *value, kNotNegative);
@@ -53,25 +48,6 @@ void validate_template(const api::core_v1::PodTemplateSpec* pod, const api::meta
   }
 }
 
-// Checks an absolute number or a percentage; returns whether it is zero.
-bool validate_share(const IntOrString* value, const std::string& at, bool at_most_all, Problems& problems) {
-  if (value == nullptr) return true;
-  if (value->int_value()) {
-    if (*value->int_value() < 0) problems.invalid(at, *value->int_value(), kNotNegative);
-    return *value->int_value() == 0;
-  }
-  const std::string_view text = str(value->str_value());
-  int percent = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), percent);
-  if (error != std::errc() || end != text.data() + text.size() - 1 || text.back() != '%' || percent < 0) {
-    problems.invalid(
-        at, text, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%')");
-    return false;
-  }
-  if (at_most_all && percent > 100) problems.invalid(at, text, "must not be greater than 100%");
-  return percent == 0;
-}
-
 void validate_strategy(const api::apps_v1::DeploymentStrategy* strategy, Problems& problems) {
   if (strategy == nullptr) return;
   const std::string_view type = str(strategy->type());
@@ -82,7 +58,7 @@ void validate_strategy(const api::apps_v1::DeploymentStrategy* strategy, Problem
     }
     return;
   }
-  if (type != "RollingUpdate") return problems.unsupported("spec.strategy.type", type, {"Recreate", "RollingUpdate"});
+  if (type != "RollingUpdate") return;  // the schema knows which there are
   if (rolling == nullptr)
     return problems.required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil");
   const std::string at = "spec.strategy.rollingUpdate.";
@@ -92,6 +68,22 @@ void validate_strategy(const api::apps_v1::DeploymentStrategy* strategy, Problem
 }
 
 }  // namespace
+
+bool validate_share(const api::meta_v1::IntOrString* value, const std::string& at, bool at_most_all,
+                    Problems& problems) {
+  if (value == nullptr) return true;
+  if (value->int_value()) {
+    if (*value->int_value() < 0) problems.invalid(at, *value->int_value(), kNotNegative);
+    return *value->int_value() == 0;
+  }
+  const std::string_view text = str(value->str_value());
+  if (const auto wrong = check_percent(text); !wrong.empty()) {
+    problems.invalid(at, text, wrong);
+    return false;
+  }
+  if (at_most_all && percent_of(text) > 100) problems.invalid(at, text, "must not be greater than 100%");
+  return percent_of(text) == 0;
+}
 
 void validate_deployment(const model::Object& deployment, Problems& problems) {
   const auto* spec = deployment.as<api::apps_v1::Deployment>()->spec();

@@ -63,8 +63,19 @@ Error expired(uint64_t wanted, uint64_t oldest) {
   return Error{Code::kExpired, fmt::format("too old resource version: {} ({})", wanted, oldest)};
 }
 
+// Two rules may find the same.
 void Problems::add(const char* reason, std::string field, std::string message) {
-  causes_.push_back({reason, std::move(message), std::move(field)});
+  const bool said = std::any_of(causes_.begin(), causes_.end(),
+                                [&](const auto& cause) { return cause.field == field && cause.message == message; });
+  if (!said) causes_.push_back({reason, std::move(message), std::move(field)});
+}
+
+bool Problems::about(std::string_view field) const {
+  return std::any_of(causes_.begin(), causes_.end(), [&](const auto& cause) { return cause.field == field; });
+}
+
+void Problems::add_all(const Problems& others) {
+  causes_.insert(causes_.end(), others.causes_.begin(), others.causes_.end());
 }
 
 void Problems::required(std::string field, std::string_view detail) {
@@ -87,8 +98,9 @@ void Problems::unsupported(std::string field, std::string_view value, std::vecto
   add("FieldValueNotSupported", std::move(field),
       fmt::format("Unsupported value: {}: supported values: {}", quoted(value), list));
 }
-void Problems::duplicate(std::string field, std::string_view value) {
-  add("FieldValueDuplicate", std::move(field), fmt::format("Duplicate value: {}", quoted(value)));
+void Problems::duplicate(std::string field, std::string_view value) { duplicate_json(std::move(field), quoted(value)); }
+void Problems::duplicate_json(std::string field, std::string_view value) {
+  add("FieldValueDuplicate", std::move(field), fmt::format("Duplicate value: {}", value));
 }
 void Problems::forbidden(std::string field, std::string_view detail) {
   add("FieldValueForbidden", std::move(field), fmt::format("Forbidden: {}", detail));

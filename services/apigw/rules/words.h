@@ -35,7 +35,11 @@ class Problems {
   void invalid(std::string field, int64_t value, std::string_view detail);
   void invalid_json(std::string field, std::string_view value, std::string_view detail);  // prints the value as it is
   void unsupported(std::string field, std::string_view value, std::vector<std::string_view> supported);
+  void invalid(std::string field, int value, std::string_view detail) {
+    invalid(std::move(field), static_cast<int64_t>(value), detail);
+  }
   void duplicate(std::string field, std::string_view value);
+  void duplicate_json(std::string field, std::string_view value);
   void forbidden(std::string field, std::string_view detail);
   void too_long(std::string field, size_t max_bytes);
   void not_found(std::string field, std::string_view value);
@@ -45,6 +49,9 @@ class Problems {
   }
 
   bool empty() const { return causes_.empty(); }
+  /// Something is already said of this very field.
+  bool about(std::string_view field) const;
+  void add_all(const Problems& others);
   const std::vector<Cause>& causes() const { return causes_; }
   /// kInvalid: `Deployment.apps "web" is invalid: [...]`.
   Error error(const model::Kind& kind, std::string_view name) const;
