@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "libs/model/duplicates.h"
 #include "libs/model/json.h"
 #include "libs/model/patch.h"
 #include "services/apigw/rules/words.h"
@@ -18,6 +19,7 @@ model::DecodeOptions options_for(const bus::Command& command, std::vector<std::s
   return options;
 }
 
+constexpr std::string_view kStrict = "strict decoding error: ";
 constexpr size_t kMaxPatchBytes = 3 * 1024 * 1024;
 
 // A patch that is well formed and does not fit, as the API server says it.
@@ -25,6 +27,23 @@ Error rejected(const std::string& why) {
   Error error{Code::kInvalid, "the server rejected our request due to an error in our request"};
   error.causes.push_back({"UnexpectedServerResponse", why, ""});
   return error;
+}
+
+// What a patch says twice: warnings, or for a strict reader the words of the error.
+std::string repeated_keys(const bus::Command& command, std::vector<std::string>* warnings) {
+  if (command.field_validation == "Ignore") return {};
+  const bool strict = command.field_validation == "Strict";
+  std::string out;
+  for (const auto& path : model::duplicate_keys(command.json)) {
+    std::string words =
+        fmt::format("{}duplicate field \"{}\"", command.patch_type == bus::PatchType::Json ? "json patch " : "", path);
+    if (strict) {
+      out += (out.empty() ? "" : ", ") + words;
+    } else if (warnings != nullptr) {
+      warnings->push_back(std::move(words));
+    }
+  }
+  return out;
 }
 
 Result<model::Object> checked(const model::Kind& kind, Result<model::Bytes> bytes, size_t max_bytes) {
@@ -71,6 +90,12 @@ Result<model::Object> apply_patch(const model::Object& target, const bus::Comman
     }
   }
   auto decoded = checked(kind, model::from_tree(kind, *patched, options_for(command, warnings)), max_bytes);
+  if (auto repeated = repeated_keys(command, warnings); !repeated.empty()) {
+    const std::string others = decoded.ok() ? "" : decoded.error().message;
+    if (const size_t at = others.find(kStrict); at != std::string::npos)
+      repeated += ", " + others.substr(at + kStrict.size());
+    decoded = bad_request(std::string(kStrict) + repeated);
+  }
   if (!decoded.ok() && decoded.code() == Code::kBadRequest) {
     Problems problems;
     problems.invalid("patch", patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),

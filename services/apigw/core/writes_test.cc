@@ -46,6 +46,25 @@ TEST_F(WritesTest, APatchThatDoesNotFitIsInvalidAndOneThatIsNoneIsBad) {
   EXPECT_EQ(patched(R"({"kind":"Secret"})", bus::PatchType::Merge).code(), Code::kBadRequest);
 }
 
+TEST_F(WritesTest, APatchThatSaysAKeyTwiceIsToldSo) {
+  ASSERT_TRUE(g.create("configmaps", "default", map("c")).ok());
+  const auto patched = [&](const char* validation) {
+    return g.call({.verb = bus::Verb::Patch,
+                   .resource = "configmaps",
+                   .ns = "default",
+                   .name = "c",
+                   .json = R"({"data":{"a":"1","a":"2"},"more":1})",
+                   .patch_type = bus::PatchType::Merge,
+                   .field_validation = validation});
+  };
+  const auto strict = patched("Strict");
+  ASSERT_EQ(strict.code(), Code::kInvalid);
+  EXPECT_THAT(strict.error().message,
+              HasSubstr("strict decoding error: duplicate field \"data.a\", unknown field \"more\""));
+  EXPECT_TRUE(patched("Ignore").ok());
+  EXPECT_EQ(g.stored("configmaps", "default", "c")["data"]["a"], "2");
+}
+
 TEST_F(WritesTest, AnUpdateMakesOnlyWhatTheApiLetsItMake) {
   const auto put = [&](const char* resource, const Json& body) {
     return g.call({.verb = bus::Verb::Update,
