@@ -238,5 +238,42 @@ TEST_F(AccessTest, ImpersonationNeedsToBeAllowed) {
             "cluster scope");
 }
 
+TEST_F(AccessTest, WhoApprovesACertificateMustBeTrustedWithItsSigner) {
+  constexpr const char* kRequest =
+      "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlISU1IRUNBUUF3RHpFTk1Bc0dBMVVFQXd3RWRHVnpkREJaTUJN"
+      "R0J5cUdTTTQ5QWdFR0NDcUdTTTQ5QXdFSApBMElBQk5sQ1RLdFZucDRpdGs4VzRQMVlEcm9FaFgvTGFBUURoQVVOVVhXVnJxYUdL"
+      "NFhtL0J3dWdTcDVic2hzCkEyMDRwOU9obGRQcnNkSnRWUTZ5amhWekh5dWdBREFLQmdncWhrak9QUVFEQWdOSEFEQkVBaUFPY01w"
+      "SXpaQjgKTGVSV2FmSkMxaVN5Q2pWZWE1QyswZExjZ1NYWXFCcHI3QUlnVnp6bk1CMmhLNmpBaWJwK1hxL3pUeEVKUXpwNgpLYVpX"
+      "MWo2dHlBdlhtbDg9Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+  const Json csr{{"metadata", {{"name", "c"}}},
+                 {"spec", {{"signerName", "acme.io/x"}, {"usages", {"client auth"}}, {"request", kRequest}}}};
+  const auto made = g_.create("certificatesigningrequests", "", csr);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const auto role = [&](const char* name, const Json& rule) {
+    ASSERT_TRUE(g_.create("clusterroles", "", {{"metadata", {{"name", name}}}, {"rules", {rule}}}).ok());
+    bind("", name, "alice");
+  };
+  const auto approve = [&] {
+    return g_.call({.verb = bus::Verb::Patch,
+                    .resource = "certificatesigningrequests",
+                    .subresource = "approval",
+                    .name = "c",
+                    .json = R"({"status":{"conditions":[{"type":"Approved","status":"True"}]}})"},
+                   &alice_);
+  };
+  role("csr", {{"verbs", {"patch", "get"}},
+               {"apiGroups", {"certificates.k8s.io"}},
+               {"resources", {"certificatesigningrequests/approval"}}});
+  EXPECT_EQ(approve().error().message,
+            "certificatesigningrequests.certificates.k8s.io \"c\" is forbidden: user not permitted to approve requests "
+            "with signerName \"acme.io/x\"");
+  role("signer", {{"verbs", {"approve"}},
+                  {"apiGroups", {"certificates.k8s.io"}},
+                  {"resources", {"signers"}},
+                  {"resourceNames", {"acme.io/*"}}});
+  const auto approved = approve();
+  EXPECT_TRUE(approved.ok()) << approved.error().message;
+}
+
 }  // namespace
 }  // namespace gantry::apigw

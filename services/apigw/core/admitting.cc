@@ -3,6 +3,8 @@
 #include "libs/base/ids.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/apigw/authz/escalation.h"
+#include "services/apigw/core/access.h"
+#include "services/apigw/core/signers.h"
 
 namespace gantry::apigw {
 namespace {
@@ -46,6 +48,10 @@ Status admit_plan(const Context& context, Request& request, AdmissionRequest& ad
   auto said = admit(admission, object);
   if (said.ok() && object) said = check_grants(context, request, object, admission.before);
   request.unsure = admission.unsure;
+  if (said.ok() && object) {
+    said = check_signer(context, request, object, admission.before);
+    if (!said.ok()) request.unsure = access_resources();  // who may sign may be known elsewhere already
+  }
   request.pending = admission.pending;
   if (!said.ok()) return said;
   request.warnings.insert(request.warnings.end(), admission.warnings.begin(), admission.warnings.end());

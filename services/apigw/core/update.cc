@@ -54,6 +54,7 @@ Result<Plan> update_object(const Context& context, Request& request, const Objec
   keep_metadata(draft, before);
   if (has_status(before.kind())) draft.copy_field("", "status", before.root());
   if (before.kind().resource == "namespaces") draft.copy_field("", "spec", before.root());  // only through finalize
+  if (before.kind().resource == "certificatesigningrequests") draft.copy_field("", "spec", before.root());
   set_defaults(draft, given);
   Object after = with_owners(request, before, &given, std::move(replaced->owners), draft.build());
   std::vector<state::Operation> claims;

@@ -402,5 +402,25 @@ TEST(Cases, Others) {
                 {{R"({"value":2,"description":"x"})", {"value: Forbidden: may not be changed in an update."}}});
 }
 
+TEST(Cases, CertificatesAreApprovedOnce) {
+  const auto said = [](const char* before, const char* now) {
+    Problems problems;
+    validate_update(object("certificatesigningrequests", Json::parse(now)),
+                    object("certificatesigningrequests", Json::parse(before)), "approval", problems);
+    return lines(problems);
+  };
+  constexpr const char* kApproved = R"({"status":{"conditions":[{"type":"Approved","status":"True"}]}})";
+  EXPECT_THAT(said("{}", kApproved), ElementsAreArray(Lines()));
+  EXPECT_THAT(
+      said(kApproved, "{}"),
+      ElementsAreArray(Lines{"status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""}));
+  EXPECT_THAT(
+      said("{}",
+           R"({"status":{"conditions":[{"type":"Approved","status":"False"},{"type":"Denied","status":"True"}]}})"),
+      ElementsAreArray(Lines{"status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"",
+                             "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are "
+                             "mutually exclusive"}));
+}
+
 }  // namespace
 }  // namespace gantry::apigw

@@ -67,6 +67,8 @@ void validate_statefulset_update(const model::Object& now, const model::Object& 
 void validate_job_update(const model::Object& now, const model::Object& before, Problems& problems);
 void validate_volume_update(const model::Object& now, const model::Object& before, Problems& problems);
 void validate_claim_update(const model::Object& now, const model::Object& before, Problems& problems);
+/// Of a CertificateSigningRequest's status, through any subresource.
+void validate_signing_update(const model::Object& now, const model::Object& before, Problems& problems);
 
 // templates.cc: StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers, PodTemplates
 void default_template(model::Draft& draft, const model::Object& given);

@@ -70,6 +70,8 @@ void validate_update(const model::Object& now, const model::Object& before, std:
   const Rules* rules = rules_of(now.kind());
   if (subresource.empty() && rules != nullptr && rules->update != nullptr) rules->update(now, before, problems);
   if (subresource.empty()) validate_update_by_table(now, before, problems);
+  if (now.kind().resource == "certificatesigningrequests" && !subresource.empty())
+    validate_signing_update(now, before, problems);
 }
 
 bool plain_key(std::string_view key) {

@@ -1,8 +1,11 @@
 // What may not change, where it takes more than a row of tables.cc: everything that may is put back, and what then
 // differs may not.
+#include <set>
+
 #include "libs/model/walk.h"
 #include "schemas/api/apps_more_v1_generated.h"
 #include "schemas/api/batch_v1_generated.h"
+#include "schemas/api/certificates_v1_generated.h"
 #include "schemas/api/core_more_v1_generated.h"
 #include "services/apigw/rules/programs.h"
 #include "services/apigw/rules/rules.h"
@@ -118,6 +121,44 @@ void validate_claim_update(const Object& now, const Object& before, Problems& pr
   // A growth that did not succeed may be taken back, to no less than there is.
   if (!capacity.ok() || *size <= *capacity)
     problems.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
+}
+
+void validate_signing_update(const Object& now, const Object& before, Problems& problems) {
+  namespace certificates = api::certificates_v1;
+  const auto *status = now.as<certificates::CertificateSigningRequest>()->status(),
+             *old = before.as<certificates::CertificateSigningRequest>()->status();
+  std::set<std::string_view> types;
+  for (flatbuffers::uoffset_t i = 0; status != nullptr && i < count(status->conditions()); ++i) {
+    const auto& condition = *status->conditions()->Get(i);
+    const std::string_view type = model::str(condition.type()), value = model::str(condition.status());
+    const std::string at = fmt::format("status.conditions[{}]", i);
+    if (type.empty()) {
+      problems.required(at + ".type");
+    } else if (!types.insert(type).second) {
+      problems.duplicate(at + ".type", type);
+    }
+    const bool final = one_of(type, {"Approved", "Denied", "Failed"});
+    if (value.empty()) {
+      problems.required(at + ".status");
+    } else if (final && value != "True") {
+      problems.unsupported(at + ".status", value, {"True"});
+    } else if (!one_of(value, {"True", "False", "Unknown"})) {
+      problems.unsupported(at + ".status", value, {"True", "False", "Unknown"});
+    }
+  }
+  if (types.contains("Approved") && types.contains("Denied"))
+    problems.invalid("status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive");
+  for (flatbuffers::uoffset_t i = 0; old != nullptr && i < count(old->conditions()); ++i) {
+    const std::string_view type = model::str(old->conditions()->Get(i)->type());
+    if (one_of(type, {"Approved", "Denied", "Failed"}) && !types.contains(type))
+      problems.forbidden("status.conditions", fmt::format("updates may not remove a condition of type \"{}\"", type));
+  }
+  const auto certificate = model::text_at(now, "status.certificate");
+  const auto had = model::text_at(before, "status.certificate");
+  if (!had.empty() && certificate != had)
+    problems.forbidden("status.certificate", "updates may not modify a non-empty value");
+  if (!certificate.empty() && certificate.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+    problems.invalid("status.certificate", "<certificate data>", "PEM block type must be CERTIFICATE");
 }
 
 }  // namespace gantry::apigw
