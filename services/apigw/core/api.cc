@@ -230,7 +230,18 @@ class ApiImpl final : public Api {
     attributes.resource = kind->resource;
     attributes.group = kind->group;
     const auto allowed = authorize(request->identity, attributes);
-    allowed.ok() ? access_.review(request) : request->done(allowed.error());
+    if (!allowed.ok()) return request->done(allowed.error());
+    if (kind->kind == "Binding") return bind_named(request);
+    access_.review(request);
+  }
+
+  // A Binding that is posted by itself: its name is the pod's.
+  void bind_named(const RequestPtr& request) {
+    request->command.resource = "pods";
+    request->command.subresource = "binding";
+    request->mirror = world_.find("pods");
+    request->kind = &request->mirror->kind();
+    dispatch(request);
   }
 
   void dispatch(const RequestPtr& request) {
@@ -322,6 +333,13 @@ class ApiImpl final : public Api {
     if (request->command.name.empty()) request->command.name = body->name();
     if (request->command.uid.empty()) request->command.uid = body->uid();
     if (binding->target() != nullptr) request->command.node = model::str(binding->target()->name());
+    const std::string_view target = binding->target() == nullptr ? "" : model::str(binding->target()->kind());
+    if (!target.empty() && target != "Node") {
+      Problems problems;
+      problems.unsupported("target.kind", target, {"Node", "<empty>"});
+      return request->done(problems.error(kind, request->command.name));
+    }
+    if (request->command.name.empty()) return request->done(bad_request("name must be provided"));
     bind(request);
   }
 

@@ -188,6 +188,19 @@ TEST_F(ObjectsTest, TheBindingObjectBindsToo) {
   EXPECT_EQ(g.stored("pods", "default", "web")["spec"]["nodeName"], "n3");
 }
 
+TEST_F(ObjectsTest, ABindingPostedByItselfNamesThePod) {
+  ASSERT_TRUE(g.create("pods", "default", TestGateway::pod("web")).ok());
+  const auto post = [&](const char* kind) {
+    const Json binding{{"metadata", {{"name", "web"}}}, {"target", {{"kind", kind}, {"name", "n3"}}}};
+    return g.call({.verb = bus::Verb::Create, .resource = "bindings", .ns = "default", .json = binding.dump()});
+  };
+  EXPECT_EQ(post("Cloud").error().message,
+            "Binding \"web\" is invalid: target.kind: Unsupported value: \"Cloud\": supported values: \"<empty>\", "
+            "\"Node\"");
+  ASSERT_TRUE(post("Node").ok());
+  EXPECT_EQ(g.stored("pods", "default", "web")["spec"]["nodeName"], "n3");
+}
+
 TEST_F(ObjectsTest, AnUnboundPodGoesAtOnceABoundOneWhenItsNodeSaysSo) {
   ASSERT_TRUE(g.create("pods", "default", TestGateway::pod("a")).ok());
   EXPECT_EQ(g.remove("pods", "default", "a")->outcome, Answer::Outcome::kDeleted);

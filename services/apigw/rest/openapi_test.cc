@@ -58,6 +58,22 @@ TEST(OpenApi, FieldsSayHowTheyArePatched) {
   EXPECT_EQ(spec["properties"]["volumes"]["x-kubernetes-patch-strategy"], "merge,retainKeys");
 }
 
+TEST(OpenApi, FieldsSayWhatTheyMayBeAndWhatTheyAreByDefault) {
+  const auto core = document("/openapi/v3/api/v1");
+  const auto& schemas = core["components"]["schemas"];
+  const auto& pull = schemas["io.k8s.api.core.v1.Container"]["properties"]["imagePullPolicy"];
+  EXPECT_EQ(pull["enum"], json::array({"Always", "IfNotPresent", "Never"}));
+  const auto& modes = schemas["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"];
+  EXPECT_EQ(modes["items"]["enum"].size(), 4u);
+  EXPECT_FALSE(modes.contains("enum"));
+  EXPECT_EQ(schemas["io.k8s.api.core.v1.Probe"]["properties"]["periodSeconds"]["default"], 10);
+  EXPECT_EQ(schemas["io.k8s.api.core.v1.ServicePort"]["properties"]["protocol"]["default"], "TCP");
+  const auto storage = document("/openapi/v3/apis/storage.k8s.io/v1");
+  EXPECT_EQ(storage["components"]["schemas"]["io.k8s.api.storage.v1.CSIDriverSpec"]["properties"]["attachRequired"]
+                   ["default"],
+            true);
+}
+
 TEST(OpenApi, TheSecondVersionIsWhole) {
   const auto v2 = document("/openapi/v2");
   EXPECT_EQ(v2["swagger"], "2.0");
