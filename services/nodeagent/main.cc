@@ -31,6 +31,9 @@ int main(int argc, char** argv) {
   flags.add_option("--heartbeat-period", options->heartbeat_seconds, "Seconds between heartbeats")
       ->check(CLI::Range(1, 600))
       ->capture_default_str();
+  flags.add_option("--stats-period", options->stats_seconds, "Seconds between reports of what containers use")
+      ->check(CLI::Range(1, 600))
+      ->capture_default_str();
   flags.add_option("--container-log-max-size", options->log_max_size, "Size at which a container's log is rotated")
       ->capture_default_str();
   flags

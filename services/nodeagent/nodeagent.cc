@@ -10,6 +10,7 @@
 #include "services/nodeagent/agent/probe_transport.h"
 #include "services/nodeagent/node/cni.h"
 #include "services/nodeagent/node/registrar.h"
+#include "services/nodeagent/node/usage_reporter.h"
 #include "services/nodeagent/runtime/hollow_runtime.h"
 #include "services/nodeagent/runtime_choice.h"
 #include "services/nodeagent/session/log_rotator.h"
@@ -40,6 +41,7 @@ struct Node {
   std::unique_ptr<Agent> agent;
   std::unique_ptr<Sessions> sessions;
   std::unique_ptr<LogRotator> rotator;
+  std::unique_ptr<UsageReporter> usage;
   std::unique_ptr<bus::Feed> pod_feed, node_feed;
 };
 
@@ -168,6 +170,10 @@ Status start_real(service::Service& s, const Options& options) {
   limits.max_bytes = static_cast<uint64_t>(log_size->value());
   node->rotator = std::make_unique<LogRotator>(s.loop(), *node->executor, *node->runtime, limits,
                                                [agent = node->agent.get()] { return running_logs(*agent); });
+  // With a capacity of its own the node is a part of its machine.
+  node->usage = std::make_unique<UsageReporter>(
+      s.loop(), s.bus(), *node->runtime, name, std::chrono::seconds(options.stats_seconds),
+      options.capacity.empty() ? machine_usage : std::function<NodeUsage()>());
   attach(s, *node, name);
   s.add_ready("pods", [node = node.get()]() -> Status {
     if (!node->agent->synced()) return Error{Code::kUnavailable, "the node's pods or containers are not known yet"};

@@ -19,7 +19,7 @@ struct Options {
   std::string log_max_size = "10Mi";
   int log_max_files = 5;
   bool pod_cidr_from_node = true;
-  int hollow = 0, heartbeat_seconds = 5, mtu = 1450;
+  int hollow = 0, heartbeat_seconds = 5, stats_seconds = 5, mtu = 1450;
 };
 
 /// kInvalid for options that make no sense, and what is wrong with the machine. What it starts lives as long as the

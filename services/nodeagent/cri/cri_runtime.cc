@@ -334,10 +334,14 @@ void CriRuntime::usage(Done<std::vector<ContainerUsage>> done) {
          std::vector<ContainerUsage> out;
          for (const auto& stats : r->stats()) {
            const auto& labels = stats.attributes().labels();
-           auto uid = labels.find(kPodUidLabel);
-           if (uid == labels.end()) continue;
-           out.push_back({stats.attributes().id(), uid->second, stats.attributes().metadata().name(),
-                          stats.cpu().usage_core_nano_seconds().value(), stats.memory().working_set_bytes().value()});
+           auto label = [&](const char* name) {
+             auto it = labels.find(name);
+             return it == labels.end() ? std::string() : it->second;
+           };
+           if (!labels.contains(kPodUidLabel) || !stats.has_cpu()) continue;
+           out.push_back({stats.attributes().id(), label(kPodUidLabel), label(kPodNamespaceLabel), label(kPodNameLabel),
+                          stats.attributes().metadata().name(), stats.cpu().usage_core_nano_seconds().value(),
+                          stats.memory().working_set_bytes().value(), stats.writable_layer().used_bytes().value()});
          }
          done(std::move(out));
        });

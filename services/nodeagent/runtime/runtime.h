@@ -203,9 +203,10 @@ class Runtime {
   virtual void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) = 0;
 
   struct ContainerUsage {
-    std::string container_id, pod_uid, name;
-    uint64_t cpu_nanos = 0, memory_working_set = 0;
+    std::string container_id, pod_uid, ns, pod_name, name;
+    uint64_t cpu_nanos = 0, memory_working_set = 0, fs_used = 0;  // since its start; bytes; bytes that it wrote
   };
+  /// Of the containers that run.
   virtual void usage(Done<std::vector<ContainerUsage>> done) = 0;
 };
 
