@@ -46,7 +46,7 @@ struct Index {
         one.storage = storage == nullptr ? &kind : schema.by_api_version(storage->string_view(), kind.kind);
         CHECK(one.storage != nullptr) << "schema: no kind is stored for " << kind.type->full_name;
       }
-      const bool own = one.is_virtual || one.storage == &kind;
+      const bool own = one.is_virtual ? schema.by_resource(kind.resource) == nullptr : one.storage == &kind;
       one.token = own ? kind.resource : kind.resource + "." + kind.version + "." + kind.group;
       if (!kind.resource.empty()) {
         CHECK(by_token.emplace(one.token, &kind).second) << "schema: two resources " << one.token;

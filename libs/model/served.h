@@ -13,11 +13,12 @@ namespace gantry::model {
 struct Served {
   std::vector<std::string> verbs;  // of the resource, sorted
   std::string refuses;             // why none can be created; empty: they can
-  bool is_virtual = false;         // creating one asks a question (reviews); nothing is stored
+  bool is_virtual = false;  // nothing is stored: creating one asks a question (reviews), or reading makes it (metrics)
   /// The kind whose objects are stored for this one: itself, or the same in another group or version, from and to which
   /// the gateway converts. Null: nothing is stored.
   const Kind* storage = nullptr;
-  /// The resource's name among all: `pods`, or `resource.version.group` where another kind is stored for this one.
+  /// The resource's name among all: `pods`, or `resource.version.group` where another kind is stored for this one or
+  /// has the name.
   std::string token;
 
   bool has_verb(std::string_view verb) const;

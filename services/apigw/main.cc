@@ -15,6 +15,7 @@
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/rest.h"
 #include "services/apigw/sessions/client_sessions.h"
+#include "services/apigw/usage/usage_board.h"
 
 namespace gantry::apigw {
 namespace {
@@ -125,11 +126,17 @@ Error of_http(int status, std::string_view message) {
   }
 }
 
+ApiConfig with_usage(ApiConfig config, const UsageBoard& usage) {
+  config.usage = &usage;
+  return config;
+}
+
 /// All that runs in the process, in the order in which it depends on one another.
 struct Gateway {
   Gateway(service::Service& service, const Options& o)
       : store(service.loop(), o.redis),
-        api(make_api(service.loop(), store, o.api)),
+        usage(service.loop(), service.bus()),
+        api(make_api(service.loop(), store, with_usage(o.api, usage))),
         rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
         commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api),
@@ -161,6 +168,7 @@ struct Gateway {
   }
 
   state::RedisStore store;
+  UsageBoard usage;
   std::unique_ptr<Api> api;
   Rest rest;
   Relay relay;

@@ -15,6 +15,7 @@
 #include "services/apigw/core/event_expiry.h"
 #include "services/apigw/core/gateway_addresses.h"
 #include "services/apigw/core/leases.h"
+#include "services/apigw/core/metrics.h"
 #include "services/apigw/core/options.h"
 #include "services/apigw/core/quota_keeper.h"
 #include "services/apigw/core/views.h"
@@ -197,7 +198,7 @@ class ApiImpl final : public Api {
     if (command.verb == Verb::Whoami) return request->done(Answer{.outcome = Answer::Outcome::kNothing});
     if (auto seen = see_through(*request, config_.max_object_bytes); !seen.ok()) return request->done(seen.error());
     request->mirror = world_.find(command.resource);
-    if (request->mirror == nullptr) return review(request);
+    if (request->mirror == nullptr) return answer_virtual(request);
     request->kind = &request->mirror->kind();
     if (!request->kind->namespaced) command.ns.clear();
     const Attributes attributes = attributes_of(*request->kind, command);
@@ -215,12 +216,14 @@ class ApiImpl final : public Api {
     }));
   }
 
-  // What is never stored: a question.
-  void review(const RequestPtr& request) {
+  // What is never stored: a question, or what is made when it is read.
+  void answer_virtual(const RequestPtr& request) {
     auto& command = request->command;
     const model::Kind* kind = model::kind_by_token(command.resource);
     if (kind == nullptr || !model::served(*kind).is_virtual) return request->done(no_such_resource());
-    if (command.verb != Verb::Create || !command.subresource.empty() || !command.name.empty()) {
+    const bool asks = command.verb == Verb::Create && command.name.empty();
+    if (!model::served(*kind).has_verb(verb_name(command.verb)) || !command.subresource.empty() ||
+        (model::served(*kind).has_verb("create") && !asks)) {
       return request->done(
           Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"});
     }
@@ -231,8 +234,8 @@ class ApiImpl final : public Api {
     attributes.group = kind->group;
     const auto allowed = authorize(request->identity, attributes);
     if (!allowed.ok()) return request->done(allowed.error());
-    if (kind->kind == "Binding") return bind_named(request);
-    access_.review(request);
+    if (!asks) return request->done(read_metrics(*kind, command, config_.usage, world_));
+    kind->kind == "Binding" ? bind_named(request) : access_.review(request);
   }
 
   // A Binding that is posted by itself: its name is the pod's.

@@ -98,15 +98,19 @@ class Watch {
   virtual void remind() = 0;
 };
 
+class UsageBoard;
+
 struct ApiConfig {
   std::string service_cidr = "10.96.0.0/16";
   uint16_t node_port_min = 30000, node_port_max = 32767;
   std::string advertise_address;  // IP:PORT of the kubernetes Service's endpoint; empty: none is made
   size_t window = 16384;          // events kept per kind for watches that come back
   size_t max_object_bytes = 1536 * 1024;
-  TokenConfig tokens;       // without a key one is made: its tokens are good at this gateway only
-  bool automount = true;    // pods find their ServiceAccount's token where client libraries look for it
-  bool anonymous = true;    // requests without credentials are system:anonymous, not refused
+  TokenConfig tokens;     // without a key one is made: its tokens are good at this gateway only
+  bool automount = true;  // pods find their ServiceAccount's token where client libraries look for it
+  bool anonymous = true;  // requests without credentials are system:anonymous, not refused
+  /// Outlives the Api. Null: the metrics API knows of nothing.
+  const UsageBoard* usage = nullptr;
   std::string root_ca_pem;  // of the API's server certificate: what pods check it with; empty: they get no tokens
 };
 

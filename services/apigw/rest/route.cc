@@ -25,6 +25,7 @@ std::string verb_of(const http::Request& request, bool collection, bool bare) {
 
 /// Subresources that are no objects.
 bool has_stream(const model::Kind& kind, const std::string& subresource) {
+  if (!kind.group.empty()) return false;
   if (kind.resource == "pods") return subresource == "attach" || subresource == "portforward" || subresource == "proxy";
   return subresource == "proxy" && (kind.resource == "services" || kind.resource == "nodes");
 }

@@ -1,0 +1,16 @@
+// The metrics API (metrics.k8s.io): what nodes and pods use, made when it is asked for.
+#pragma once
+
+#include "services/apigw/core/api.h"
+#include "services/apigw/core/world.h"
+#include "services/apigw/usage/usage_board.h"
+
+namespace gantry::apigw {
+
+/// Get or List of NodeMetrics or PodMetrics: of the nodes and pods that `world` has and `board` (null: of none) has
+/// measured, with their labels. A pod's use counts only from the node that it is bound to. kNotFound, kBadRequest (a
+/// selector).
+Result<Answer> read_metrics(const model::Kind& kind, const bus::Command& command, const UsageBoard* board,
+                            const World& world);
+
+}  // namespace gantry::apigw
