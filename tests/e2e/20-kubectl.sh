@@ -195,6 +195,20 @@ test_a_conflicting_update() {
   assert_contains "$output" "the object has been modified; please apply your changes to the latest version"
 }
 
+# millicores: the second column of what is read is at least that.
+uses_cpu() { awk -v least="$1" '{ sub("m", "", $2); if ($2 + 0 >= least) found = 1 } END { exit !found }'; }
+
+test_top_shows_who_is_busy() {
+  kubectl apply -f "$MANIFESTS/busy.yaml"
+  await 60 "busy to be measured" eval 'kubectl top pod busy --no-headers | uses_cpu 50'
+  assert_contains "$(kubectl top pod -l app=busy --containers --no-headers)" "spin"
+  assert_eq "$(kubectl top pods -A --sort-by=cpu --no-headers | awk 'NR == 1 { print $2 }')" busy
+  await 60 "three nodes to be measured" eval '[ "$(kubectl top nodes --no-headers | wc -l)" = 3 ]'
+  kubectl top nodes --no-headers | uses_cpu 50 || fail "no node is busy: $(kubectl top nodes)"
+  assert_contains "$(kubectl top pod nobody 2>&1 || true)" 'not found'
+  kubectl delete pod busy
+}
+
 test_watch_sees_changes() {
   timeout 20 kubectl get configmaps --watch-only --output-watch-events >"$E2E_WORK/watch" &
   local watch=$!

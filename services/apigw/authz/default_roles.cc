@@ -69,6 +69,7 @@ R | batch | jobs cronjobs cronjobs/status jobs/status
 R | policy | poddisruptionbudgets poddisruptionbudgets/status
 R | networking.k8s.io | networkpolicies ingresses ingresses/status
 R | resource.k8s.io | resourceclaims resourceclaims/status resourceclaimtemplates
+R | metrics.k8s.io | pods nodes
 
 role system:node
 create | authentication.k8s.io | tokenreviews
