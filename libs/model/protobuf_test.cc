@@ -37,6 +37,7 @@ std::string json_of(const char* resource, std::string_view message) {
 TEST(Protobuf, EveryFieldOfEveryKindSurvives) {
   std::mt19937_64 random(11);
   for (const auto& k : Schema::get().kinds()) {
+    if (k.type->wire.entries.empty()) continue;  // has JSON only
     for (int i = 0; i < 12; ++i) {
       auto tree = testing::random_object(k, random, {.presence = i < 2 ? 1.0 : 0.4});
       Object object(k, *from_tree(k, tree));

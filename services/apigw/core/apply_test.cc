@@ -303,7 +303,9 @@ TEST_F(ApplyTest, TwoAppliersThatRaceBothHold) {
   for (const auto& answer : answers) {
     good += answer.ok() ? 1 : 0;
     created += answer.ok() && answer->outcome == Answer::Outcome::kCreated ? 1 : 0;
-    if (!answer.ok()) EXPECT_EQ(answer.code(), Code::kConflict) << answer.error().message;
+    if (!answer.ok()) {
+      EXPECT_EQ(answer.code(), Code::kConflict) << answer.error().message;
+    }
   }
   EXPECT_EQ(created, 1u);
   EXPECT_EQ(g.stored("configmaps", "default", "c")["data"].size(), good);

@@ -67,8 +67,9 @@ std::optional<Encoding> encoding_of(const Clause& clause, AcceptUse use) {
   if (clause.type == "*" && clause.subtype == "*") return Encoding::kJson;
   if (clause.type != "application") return std::nullopt;
   if (clause.subtype == "json" || clause.subtype == "*") return Encoding::kJson;
-  if (clause.subtype == "yaml" && use == AcceptUse::kAnswer) return Encoding::kYaml;
-  if (clause.subtype == "vnd.kubernetes.protobuf") return Encoding::kProtobuf;
+  if (clause.subtype == "yaml" && use != AcceptUse::kWatch) return Encoding::kYaml;
+  if (clause.subtype == "vnd.kubernetes.protobuf" && use != AcceptUse::kAnswerWithoutProtobuf)
+    return Encoding::kProtobuf;
   return std::nullopt;
 }
 
@@ -90,8 +91,10 @@ bool transform(const Clause& clause, Accepted& accepted) {
 }
 
 Error not_acceptable(AcceptUse use) {
-  const std::string types = use == AcceptUse::kWatch ? fmt::format("application/json, {};stream=watch", kProtobuf)
-                                                     : fmt::format("application/json, application/yaml, {}", kProtobuf);
+  std::string types = "application/json";
+  if (use != AcceptUse::kWatch) types += ", application/yaml";
+  if (use != AcceptUse::kAnswerWithoutProtobuf) types += fmt::format(", {}", kProtobuf);
+  if (use == AcceptUse::kWatch) types += ";stream=watch";
   return {Code::kNotAcceptable, "only the following media types are accepted: " + types};
 }
 

@@ -11,8 +11,8 @@ struct Accepted {
   bool aggregated_discovery = false;
 };
 
-/// What is answered to: watches have no YAML.
-enum class AcceptUse : uint8_t { kAnswer, kWatch };
+/// What is answered to: watches have no YAML, and some kinds no protobuf.
+enum class AcceptUse : uint8_t { kAnswer, kAnswerWithoutProtobuf, kWatch };
 
 /// The alternative of Accept that weighs most and can be had; JSON for no header at all. kNotAcceptable names those
 /// that can.

@@ -66,6 +66,13 @@ TEST_F(RestReadsTest, AcceptDecidesTheForm) {
     EXPECT_EQ(r->status, 406) << refused;
     EXPECT_EQ(json::parse(r->body)["reason"], "NotAcceptable");
   }
+  // A kind without protobuf is told in what else the client reads, and asking for nothing else has no answer.
+  const char* kMetrics = "/apis/metrics.k8s.io/v1beta1/pods";
+  const char* kProtobuf = "application/vnd.kubernetes.protobuf";
+  EXPECT_EQ(get(kMetrics, std::string(kProtobuf) + ", application/json")->headers.get("Content-Type"),
+            "application/json");
+  EXPECT_EQ(get(kMetrics, kProtobuf)->status, 406);
+  EXPECT_EQ(form(kProtobuf)->headers.get("Content-Type"), kProtobuf);
   EXPECT_EQ(form("*/*")->status, 200);
   EXPECT_EQ(form("application/*;q=0.1, text/html")->status, 200);
 }

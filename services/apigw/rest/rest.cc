@@ -166,7 +166,9 @@ void Rest::resource(std::shared_ptr<Exchange> exchange) {
     return start_stream({loop_, api_, bus_}, std::move(stream));
   }
   const bool watch = route.verb == "watch";
-  auto accepted = accepted_by(request, watch ? AcceptUse::kWatch : AcceptUse::kAnswer);
+  auto accepted = accepted_by(request, watch                                     ? AcceptUse::kWatch
+                                       : !route.kind->type->wire.entries.empty() ? AcceptUse::kAnswer
+                                                                                 : AcceptUse::kAnswerWithoutProtobuf);
   if (!accepted.ok()) return exchange->fail(accepted.error());
   exchange->accepted = *accepted;
   const auto limit = time_limit(request.query);

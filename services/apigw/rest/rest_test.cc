@@ -12,7 +12,7 @@ TEST_F(RestTest, DiscoveryNamesEveryKind) {
   auto root = ok("GET", "/api");
   EXPECT_EQ(root["versions"][0], "v1");
   auto groups = ok("GET", "/apis");
-  EXPECT_EQ(groups["groups"].size(), 20u) << groups.dump();
+  EXPECT_EQ(groups["groups"].size(), 21u) << groups.dump();
   auto resources = ok("GET", "/api/v1");
   std::set<std::string> names;
   for (const auto& r : resources["resources"]) names.insert(r["name"]);
