@@ -278,6 +278,12 @@ TEST(Cases, Networking) {
           {R"({"ports":[{"port":0},{"port":80}]})",
            {"ports[1].name: Duplicate value: \"\"",
             "ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"}}});
+  expect("endpoints", R"({"subsets":[{"addresses":[{"ip":"127.0.0.1"}],"ports":[{"port":6443}]}]})",
+         {{R"({"subsets":[{"addresses":[{"ip":"169.254.1.1"}],"ports":[{"port":0}]}]})",
+           {"subsets[0].addresses[0].ip: Invalid value: \"169.254.1.1\": may not be in the link-local range "
+            "(169.254.0.0/16, fe80::/10)",
+            "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"}},
+          {R"({"subsets":[{}]})", {"subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"}}});
   expect("ingressclasses", R"({"spec":{"controller":"acme.io/foo"}})",
          {{R"({"spec":{"controller":"foo","parameters":{"kind":"A","name":"b","scope":"Namespace"}}})",
            {"spec.controller: Invalid value: \"foo\": must be a domain-prefixed path (such as \"acme.io/foo\")",

@@ -147,6 +147,8 @@ void policy(const net::NetworkPolicySpec& spec, const std::string& at, Problems&
 
 // --- endpoints
 
+// Loopback may stand here, other than in Kubernetes: the gateways of a cluster on one machine are endpoints of the
+// Service kubernetes.
 std::string check_endpoint_ip(std::string_view ip) {
   const auto in = [&](const char* range) {
     Range all, one;
@@ -154,7 +156,6 @@ std::string check_endpoint_ip(std::string_view ip) {
     return parse(range, all) && parse(host, one) && strictly_inside(one, all);
   };
   if (ip == "0.0.0.0" || ip == "::") return fmt::format("may not be unspecified ({})", ip);
-  if (in("127.0.0.0/8") || ip == "::1") return "may not be in the loopback range (127.0.0.0/8, ::1/128)";
   if (in("169.254.0.0/16") || in("fe80::/10")) return "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
   if (in("224.0.0.0/24") || in("ff02::/10"))
     return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
