@@ -66,6 +66,22 @@ test_a_token_of_an_account() {
   assert_contains "$(refused with_token "$token" get pods -n access)" Unauthorized
 }
 
+test_a_token_that_a_secret_keeps() {
+  fresh access
+  kubectl apply -n access -f - <<'YAML'
+apiVersion: v1
+kind: Secret
+metadata: {name: reader, annotations: {kubernetes.io/service-account.name: reader}}
+type: kubernetes.io/service-account-token
+YAML
+  local token
+  token=$(field secret reader -n access '{.data.token}' | base64 -d)
+  with_token "$token" get pods -n access
+  assert_contains "$(kubectl describe secret reader -n access)" "ca.crt"
+  kubectl delete secret reader -n access
+  assert_contains "$(refused with_token "$token" get pods -n access)" Unauthorized
+}
+
 test_bad_tokens() {
   fresh access
   local token bad

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "libs/model/json.h"
+#include "schemas/api/core_v1_generated.h"
 #include "services/apigw/core/testing/test_gateway.h"
 
 namespace gantry::apigw {
@@ -221,6 +222,32 @@ TEST_F(AccessTest, ATokenEndsWithItsAccount) {
   EXPECT_EQ(identify(text).code(), Code::kUnauthorized);
   ASSERT_TRUE(g_.create("serviceaccounts", "default", account).ok());
   EXPECT_EQ(identify(text).code(), Code::kUnauthorized);  // another of that name
+}
+
+TEST_F(AccessTest, ASecretKeepsATokenWithoutEnd) {
+  const auto secret = [](const char* name, const char* account) {
+    Json out{{"metadata", {{"name", name}}}, {"type", "kubernetes.io/service-account-token"}};
+    if (account != nullptr) out["metadata"]["annotations"] = {{"kubernetes.io/service-account.name", account}};
+    return out;
+  };
+  EXPECT_EQ(g_.create("secrets", "default", secret("t", nullptr)).code(), Code::kInvalid);
+  const auto lonely = g_.create("secrets", "default", secret("lonely", "nobody"));
+  ASSERT_TRUE(lonely.ok());
+  EXPECT_EQ(lonely->warnings.size(), 1u);
+  ASSERT_TRUE(g_.create("serviceaccounts", "default", {{"metadata", {{"name", "robot"}}}}).ok());
+  const auto made = g_.create("secrets", "default", secret("t", "robot"));
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const auto* entry = made->object.as<api::core_v1::Secret>()->data()->LookupByKey("token");
+  ASSERT_NE(entry, nullptr);
+  const std::string text(entry->value()->begin(), entry->value()->end());
+  EXPECT_EQ(identify(text)->user, "system:serviceaccount:default:robot");
+  // Changed by hand, it no longer counts; taken out, there is a new one, which is the same.
+  ASSERT_TRUE(g_.patch("secrets", "default", "t", {{"data", {{"token", "eHg="}}}}).ok());
+  EXPECT_EQ(identify(text).code(), Code::kUnauthorized);
+  ASSERT_TRUE(g_.patch("secrets", "default", "t", {{"data", {{"token", nullptr}}}}).ok());
+  ASSERT_TRUE(g_.stored("secrets", "default", "t")["data"].contains("token"));
+  ASSERT_TRUE(g_.remove("secrets", "default", "t").ok());
+  EXPECT_EQ(identify(text).code(), Code::kUnauthorized);
 }
 
 TEST_F(AccessTest, ImpersonationNeedsToBeAllowed) {

@@ -5,6 +5,7 @@
 #include "services/apigw/authz/escalation.h"
 #include "services/apigw/core/access.h"
 #include "services/apigw/core/signers.h"
+#include "services/apigw/core/token_secret.h"
 
 namespace gantry::apigw {
 namespace {
@@ -66,7 +67,9 @@ Result<Plan> admitted(const Context& context, Request& request, const Object& be
   if (!plan.ok() || plan->kind == Plan::Kind::kNothing) return plan;
   AdmissionRequest admission = admission_for(context, request, before);
   if (plan->kind == Plan::Kind::kPut) {
-    auto changed = admit_changes(admission, plan->after);
+    auto complete = with_token(context, request, plan->after);
+    if (!complete.ok()) return std::move(complete.error());
+    auto changed = admit_changes(admission, *complete);
     if (!changed.ok()) return std::move(changed.error());
     plan->after = std::move(*changed);
   }

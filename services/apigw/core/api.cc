@@ -119,7 +119,7 @@ class ApiImpl final : public Api {
         authenticator_(config_.tokens, world_, config_.anonymous),
         access_(world_, authenticator_, config_),
         allocator_(world_, config_),
-        context_{world_, config_, allocator_},
+        context_{world_, config_, allocator_, authenticator_.tokens()},
         writer_(loop, store, world_, context_),
         admission_(loop),
         leases_(store, *this),

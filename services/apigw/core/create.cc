@@ -8,6 +8,7 @@
 #include "services/apigw/core/managers.h"
 #include "services/apigw/core/metadata.h"
 #include "services/apigw/core/planners.h"
+#include "services/apigw/core/token_secret.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -96,6 +97,9 @@ Result<Plan> plan_create(const Context& context, Request& request) {
   plan.outcome = Answer::Outcome::kCreated;
   plan.after = draft.build();
   request.unsure.clear();
+  auto complete = with_token(context, request, plan.after);
+  if (!complete.ok()) return std::move(complete.error());
+  plan.after = std::move(*complete);
   AdmissionRequest admission = admission_for(context, request, {});
   auto changed = admit_changes(admission, plan.after);
   request.unsure = admission.unsure;

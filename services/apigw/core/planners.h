@@ -12,6 +12,7 @@ struct Context {
   const World& world;
   const ApiConfig& config;
   Allocator& allocator;
+  const ServiceAccountTokens& tokens;
 };
 
 /// A new object from the command's body. `before` is empty. The namespace's guards are added by the writer.

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "libs/model/workload.h"
 #include "services/apigw/rules/checks.h"
 #include "services/apigw/rules/kinds.h"
 #include "services/apigw/rules/rules.h"
@@ -83,6 +84,9 @@ void validate_secret(const Object& object, Problems& problems) {
   if (type == "kubernetes.io/tls") {
     needs("tls.crt");
     needs("tls.key");
+  } else if (type == "kubernetes.io/service-account-token") {
+    if (model::annotation(object.meta(), "kubernetes.io/service-account.name").empty())
+      problems.required("metadata.annotations[kubernetes.io/service-account.name]");
   } else if (type == "kubernetes.io/dockerconfigjson") {
     json(".dockerconfigjson");
   } else if (type == "kubernetes.io/dockercfg") {
