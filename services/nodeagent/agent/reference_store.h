@@ -1,5 +1,5 @@
 // The ConfigMaps and Secrets that this node's pods refer to: fetched when first needed, fetched again when the node's
-// partition says that they changed.
+// partition says that they changed. Tokens for their volumes likewise, renewed after four fifths of their time.
 #pragma once
 
 #include <functional>

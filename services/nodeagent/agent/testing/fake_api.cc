@@ -95,6 +95,15 @@ void FakeApi::send(bus::Command command, Duration, bus::CommandDone done) {
 Result<bus::CommandOutcome> FakeApi::handle(const bus::Command& c) {
   bus::CommandOutcome outcome;
   auto key = fmt::format("{}/{}/{}", c.resource, c.ns, c.name);
+  if (c.subresource == "token") {
+    const auto& kind = *model::Schema::get().by_kind("authentication.k8s.io", "v1", "TokenRequest");
+    auto bytes =
+        model::from_json(kind, fmt::format(R"({{"status":{{"token":"token-{}","expirationTimestamp":"{}"}}}})",
+                                           ++tokens, model::format_time(loop_.wall() / 1'000'000 + token_seconds)));
+    CHECK(bytes.ok()) << bytes.error().message;
+    outcome.object = std::move(*bytes);
+    return outcome;
+  }
   if (c.resource != "pods") {
     auto found = objects.find(key);
     if (c.verb != bus::Verb::Get) {

@@ -40,6 +40,8 @@ class FakeApi final : public bus::Commands {
   projection::Cache pods;
   std::map<std::string, model::Object> objects;  // "<resource>/<ns>/<name>"
   std::vector<bus::Command> commands;
+  int tokens = 0;  // issued: token-1, token-2, ...
+  int64_t token_seconds = 3600;
 
  private:
   Result<bus::CommandOutcome> handle(const bus::Command& command);
