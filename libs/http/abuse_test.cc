@@ -92,6 +92,32 @@ TEST_F(AbuseTest, AWindowThatNeverOpens) {
   others_are_served();
 }
 
+TEST_F(AbuseTest, WhoTakesNoAnswersGetsNoMore) {
+  options.max_held_of_connection = 3 * 1024 * 1024;
+  options.max_held_bytes = 5 * 1024 * 1024;
+  serve(false);
+  routes["/much"] = [&](Request, std::shared_ptr<Responder> responder) {
+    responder->send(200, {}, std::string(1024 * 1024, 'x'));
+  };
+  RawConnection first(loop, server->port()), second(loop, server->port());
+  for (auto* raw : {&first, &second}) {
+    raw->write(std::string(kPreface) + frame(kSettings, 0, 0, number(4, 2) + number(0, 4)));
+    for (uint32_t id = 1; id < 20; id += 2) raw->write(get(id, "/much"));
+    ASSERT_TRUE(wait([&] { return frames(*raw, kHeaders) == 10; }));
+  }
+  EXPECT_EQ(server->stats().refused, 6u + 8u) << "four answers for the first, two for the second";
+  // Who has taken what it asked for is served.
+  RawConnection good(loop, server->port());
+  good.write(std::string(kPreface) + frame(kSettings, 0, 0) + get(1, "/hello"));
+  EXPECT_TRUE(wait([&] { return good.input.find("hello") != std::string::npos; }));
+  first.close();
+  second.close();
+  ASSERT_TRUE(wait([&] { return server->stats().connections == 1; }));
+  good.write(get(3, "/much") + get(5, "/much"));
+  EXPECT_TRUE(wait([&] { return frames(good, kHeaders) == 3; }));
+  EXPECT_EQ(server->stats().refused, 14u) << "given back";
+}
+
 TEST_F(AbuseTest, FloodsOfFramesThatWantAnAnswerAndAreNotRead) {
   serve(false);
   for (const std::string& one :

@@ -26,6 +26,7 @@ struct ServerCore {
     receiving += bytes;
     return true;
   }
+  size_t held = 0;  // bytes of answers that wait on HTTP/2 streams
   bool draining = false;
   std::list<std::shared_ptr<Connection>> connections;
   std::function<void()> on_connection_closed;

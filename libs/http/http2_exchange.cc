@@ -20,7 +20,10 @@ void Http2Exchange::send(int status, Headers headers, std::string body) {
   stream_->ended = true;
   std::optional<size_t> length;
   if (!no_body) length = body.size();
-  if (!no_body && !head_) stream_->out = std::move(body);
+  if (!no_body && !head_) {
+    stream_->out = std::move(body);
+    owner_->hold(stream_->out.size());
+  }
   owner_->respond(*stream_, status, headers, length, !stream_->out.empty());
   release();
 }
@@ -35,6 +38,7 @@ void Http2Exchange::start(int status, Headers headers, Length length) {
 void Http2Exchange::write(std::string_view bytes) {
   if (stream_ == nullptr || !started_ || bytes.empty() || head_) return;
   stream_->out += bytes;
+  owner_->hold(bytes.size());
   owner_->wrote(*stream_);
 }
 

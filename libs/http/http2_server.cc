@@ -98,6 +98,7 @@ Http2Server::Http2Server(Connection& connection) : connection_(connection), idle
 }
 
 Http2Server::~Http2Server() {
+  release(held_);
   for (auto& [id, stream] : streams_) {
     forget_body(*stream);
     if (stream->exchange == nullptr) continue;
@@ -236,6 +237,10 @@ void Http2Server::request_complete(Http2Stream& stream) {
   stream.complete = true;
   if (stream.rejected) return;
   if (!stream.authority.empty() && !stream.headers.has("host")) stream.headers.add("host", stream.authority);
+  const auto& core = connection_.core();
+  const bool greedy = held_ > core.options.max_held_of_connection;
+  if (greedy || (held_ > 0 && core.held > core.options.max_held_bytes))
+    return reject(stream, 503, "take the answers to earlier requests first");
   bool head = stream.method == "HEAD";
   std::string what = stream.method + " " + stream.target;
   auto request = connection_.make_request(std::move(stream.method), std::move(stream.target),
@@ -253,6 +258,7 @@ void Http2Server::stream_closed(int32_t id) {
   auto stream = std::move(it->second);
   streams_.erase(it);
   if (streams_.empty()) idle_since_ = connection_.now();
+  release(stream->out.size() - stream->taken);
   forget_body(*stream);
   if (stream->exchange == nullptr) return;
   --connection_.core().stats.active;
@@ -268,6 +274,7 @@ ssize_t Http2Server::read_output(Http2Stream& stream, uint8_t* out, size_t lengt
   size_t taken = stream.out.copy(reinterpret_cast<char*>(out), length, stream.taken);
   stream.moved = connection_.now();
   stream.taken += taken;
+  release(taken);
   if (stream.taken == stream.out.size()) {
     if (stream.ended) *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (stream.out.capacity() > kLowWater) {
@@ -339,8 +346,19 @@ void Http2Server::reject(Http2Stream& stream, int status, std::string_view messa
   stream.rejected = true;
   auto rejection = connection_.core().rejection(status, message);
   stream.out = std::move(rejection.body);
+  hold(stream.out.size());
   stream.ended = true;
   respond(stream, status, rejection.headers, stream.out.size(), true);
+}
+
+void Http2Server::hold(size_t bytes) {
+  held_ += bytes;
+  connection_.core().held += bytes;
+}
+
+void Http2Server::release(size_t bytes) {
+  held_ -= bytes;
+  connection_.core().held -= bytes;
 }
 
 void Http2Server::forget_body(Http2Stream& stream) {

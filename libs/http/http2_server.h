@@ -72,12 +72,16 @@ class Http2Server final : public Protocol {
   void reject(Http2Stream& stream, int status, std::string_view message);
   void forget_body(Http2Stream& stream);
   void close_if_done();
+  /// Output has come to wait on a stream, or goes.
+  void hold(size_t bytes);
+  void release(size_t bytes);
 
   Connection& connection_;
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, std::unique_ptr<Http2Stream>> streams_;
   std::vector<int32_t> waiting_;  // streams with an on_drained callback
   uint64_t idle_since_;
+  size_t held_ = 0;      // of ServerCore::held
   int drain_stage_ = 0;  // 1: told to open no more, 2: final GOAWAY
 };
 

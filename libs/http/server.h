@@ -35,9 +35,11 @@ struct ServerOptions {
   size_t max_body_bytes = 3 * 1024 * 1024 + 65536;  // 413 beyond
   size_t max_receiving_bytes =
       256 * 1024 * 1024;  // of requests, all connections together, from their headers to their answer: 503 beyond
-  size_t max_websocket_message = 4 * 1024 * 1024;  // close code 1009 beyond
-  size_t max_connections = 16384;                  // accepted and closed at once beyond
-  uint32_t max_streams = 250;                      // concurrent requests of an HTTP/2 connection
+  size_t max_held_bytes = 256 * 1024 * 1024;  // answers that HTTP/2 clients do not take, all connections together, ...
+  size_t max_held_of_connection = 64 * 1024 * 1024;  // ... and of one: 503 to whoever asks for more without taking
+  size_t max_websocket_message = 4 * 1024 * 1024;    // close code 1009 beyond
+  size_t max_connections = 16384;                    // accepted and closed at once beyond
+  uint32_t max_streams = 250;                        // concurrent requests of an HTTP/2 connection
 
   std::chrono::milliseconds header_timeout{
       10'000};  // from connecting, or from a request's first byte, to the end of its headers

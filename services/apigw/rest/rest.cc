@@ -15,17 +15,41 @@
 namespace gantry::apigw {
 namespace {
 
+/// A document that stays where it is, a piece at a time as the client takes it.
+class DocumentSender : public std::enable_shared_from_this<DocumentSender> {
+ public:
+  DocumentSender(std::shared_ptr<http::Responder> responder, std::string_view document)
+      : responder_(std::move(responder)), left_(document) {}
+
+  void next() {
+    constexpr size_t kPiece = 64 * 1024;
+    while (!left_.empty() && responder_->buffered() <= http::kLowWater) {
+      if (responder_->closed()) return;
+      responder_->write(left_.substr(0, kPiece));
+      left_.remove_prefix(std::min(kPiece, left_.size()));
+    }
+    if (left_.empty()) return responder_->end();
+    responder_->on_drained([self = shared_from_this()] { self->next(); });
+  }
+
+ private:
+  std::shared_ptr<http::Responder> responder_;
+  std::string_view left_;
+};
+
 /// A client that has it already hears so.
-void send_openapi(const http::Request& request, const OpenApiDocument& document, http::Responder& responder) {
+void send_openapi(const http::Request& request, const OpenApiDocument& document,
+                  const std::shared_ptr<http::Responder>& responder) {
   const bool known =
       std::string_view(request.headers.get("If-None-Match")).find(document.etag) != std::string_view::npos;
   const bool by_hash = request.query.has("hash");  // the address changes with the content
-  responder.send(known ? 304 : 200,
-                 {{"Content-Type", document.content_type},
-                  {"Etag", document.etag},
-                  {"Vary", "Accept"},
-                  {"Cache-Control", by_hash ? "public, immutable" : "no-cache, private"}},
-                 known ? "" : document.body);
+  http::Headers headers{{"Content-Type", document.content_type},
+                        {"Etag", document.etag},
+                        {"Vary", "Accept"},
+                        {"Cache-Control", by_hash ? "public, immutable" : "no-cache, private"}};
+  if (known) return responder->send(304, std::move(headers), "");
+  responder->start(200, std::move(headers));
+  std::make_shared<DocumentSender>(responder, document.body)->next();
 }
 
 /// How long the client is willing to wait, as `timeout=30s`; no longer than the server is.
@@ -124,7 +148,7 @@ void Rest::document(Exchange& exchange) {
       return exchange.send(200, version_document());
     case Route::Target::kOpenApi:
       if (const auto* document = openapi_document(exchange.request.path, exchange.request.headers.get("Accept"))) {
-        return send_openapi(exchange.request, *document, *exchange.responder);
+        return send_openapi(exchange.request, *document, exchange.responder);
       }
       break;
     default:
