@@ -55,7 +55,12 @@ Result<Plan> update_object(const Context& context, Request& request, const Objec
   if (has_status(before.kind())) draft.copy_field("", "status", before.root());
   if (before.kind().resource == "namespaces") draft.copy_field("", "spec", before.root());  // only through finalize
   if (before.kind().resource == "certificatesigningrequests") draft.copy_field("", "spec", before.root());
-  set_defaults(draft, given);
+  if (before.kind().resource == "services") {
+    follow_type(draft, given, before);
+    set_defaults(draft, draft.build());
+  } else {
+    set_defaults(draft, given);
+  }
   Object after = with_owners(request, before, &given, std::move(replaced->owners), draft.build());
   std::vector<state::Operation> claims;
   if (before.kind().resource == "services") {

@@ -242,6 +242,7 @@ TEST(Cases, Networking) {
           {R"({"spec":{"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":90000}}}})",
            {"spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 90000: must be greater than 0 and less "
             "than 86400"}},
+          {R"({"spec":{"sessionAffinityConfig":{"clientIP":{"timeoutSeconds":90000}}}})", {}},
           {R"({"spec":{"externalIPs":["127.0.0.1"],"trafficDistribution":"Far"}})",
            {"spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, "
             "::1/128)",
@@ -288,6 +289,26 @@ TEST(Cases, Networking) {
          {{R"({"spec":{"controller":"foo","parameters":{"kind":"A","name":"b","scope":"Namespace"}}})",
            {"spec.controller: Invalid value: \"foo\": must be a domain-prefixed path (such as \"acme.io/foo\")",
             "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'"}}});
+}
+
+TEST(Cases, AServiceLeavesBehindWhatItsOldTypeHad) {
+  const auto before = object(
+      "services",
+      Json::parse(
+          R"({"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","loadBalancerClass":"a/b","ports":[{"port":80}]}})"));
+  Json json = model::to_tree(before);
+  json["spec"]["type"] = "ClusterIP";
+  const auto now = object("services", json);
+  model::Draft draft(now);
+  follow_type(draft, now, before);
+  Problems problems;
+  const auto after = draft.build();
+  validate(after, problems);
+  validate_update(after, before, "", problems);
+  EXPECT_THAT(lines(problems), ElementsAreArray(Lines()));
+  expect_update("services", R"({"spec":{"type":"LoadBalancer","loadBalancerClass":"a/b","ports":[{"port":80}]}})",
+                {{R"({"spec":{"loadBalancerClass":"c/d"}})",
+                  {"spec.loadBalancerClass: Invalid value: \"c/d\": may not change once set"}}});
 }
 
 TEST(Cases, Storage) {
@@ -393,7 +414,10 @@ TEST(Cases, Access) {
 
 TEST(Cases, Others) {
   expect("leases", R"({"spec":{"leaseDurationSeconds":5}})",
-         {{R"({"spec":{"leaseDurationSeconds":0,"leaseTransitions":-1}})",
+         {{R"({"spec":{"holderIdentity":""}})", {}},
+          {R"({"spec":{"preferredHolder":"a"}})",
+           {"spec.preferredHolder: Forbidden: may only be specified when `strategy` is defined"}},
+          {R"({"spec":{"leaseDurationSeconds":0,"leaseTransitions":-1}})",
            {"spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0"}}});
   expect("secrets", R"({"type":"kubernetes.io/dockerconfigjson","data":{".dockerconfigjson":"e30="}})",

@@ -11,6 +11,9 @@ namespace gantry::apigw {
 /// Writes into `draft`, which is based on `given`, what the API fills in when it is absent.
 void set_defaults(model::Draft& draft, const model::Object& given);
 
+/// A Service that changes its type leaves behind what only the old one had, unless the update says it anew.
+void follow_type(model::Draft& draft, const model::Object& now, const model::Object& before);
+
 /// Everything that is wrong with an object as it would be stored: metadata and the kind's own fields.
 void validate(const model::Object& object, Problems& problems);
 

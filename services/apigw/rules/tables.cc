@@ -55,7 +55,6 @@ constexpr Fixed kFixed[] = {
     {"servicecidrs", "spec.cidrs"},
     {"persistentvolumes", "spec.volumeMode"},
     {"resourcequotas", "spec.scopes"},
-    {"services", "spec.loadBalancerClass", "may not change once set"},
     {"resourceclaims", "spec"},
     {"resourceclaimtemplates", "spec"},
 };

@@ -47,7 +47,7 @@ std::string share_text(const api::meta_v1::IntOrString& share) {
 void daemonset(const apps::DaemonSetSpec& spec, const std::string& at, Problems& problems) {
   no_deadline(spec.template_(), "DaemonSet", at, problems);
   const auto* rolling = spec.update_strategy() == nullptr ? nullptr : spec.update_strategy()->rolling_update();
-  if (rolling == nullptr) return;
+  if (rolling == nullptr || str(spec.update_strategy()->type()) == "OnDelete") return;
   const std::string path = at + ".updateStrategy.rollingUpdate.";
   const bool none = validate_share(rolling->max_unavailable(), path + "maxUnavailable", true, problems);
   const bool no_surge = validate_share(rolling->max_surge(), path + "maxSurge", true, problems);

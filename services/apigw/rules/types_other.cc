@@ -380,10 +380,8 @@ void signing_request(const api::certificates_v1::CertificateSigningRequestSpec& 
 }
 
 void lease(const api::coordination_v1::LeaseSpec& spec, const std::string& at, Problems& problems) {
-  if (spec.holder_identity() != nullptr && spec.holder_identity()->size() == 0)
-    problems.invalid(at + ".holderIdentity", "", "must not be empty");
-  if (spec.preferred_holder() != nullptr && str(spec.preferred_holder()).empty())
-    problems.invalid(at + ".preferredHolder", "", "must not be empty");
+  if (!str(spec.preferred_holder()).empty() && str(spec.strategy()).empty())
+    problems.forbidden(at + ".preferredHolder", "may only be specified when `strategy` is defined");
 }
 
 constexpr Program kPrograms[] = {

@@ -153,6 +153,9 @@ void validate_service(const model::Object& service, Problems& problems) {
 void validate_service_update(const model::Object& now, const model::Object& before, Problems& problems) {
   const auto *spec = now.as<core::Service>()->spec(), *old = before.as<core::Service>()->spec();
   if (spec == nullptr || old == nullptr) return;
+  const bool balanced = str(spec->type()) == "LoadBalancer" && str(old->type()) == "LoadBalancer";
+  if (balanced && str(spec->load_balancer_class()) != str(old->load_balancer_class()))
+    problems.invalid("spec.loadBalancerClass", str(spec->load_balancer_class()), "may not change once set");
   if (str(spec->type()) == "ExternalName" || str(old->type()) == "ExternalName") return;
   if (!str(old->cluster_ip()).empty() && str(spec->cluster_ip()) != str(old->cluster_ip())) {
     problems.invalid_json("spec.clusterIPs[0]", fmt::format("[{}]", quoted(str(spec->cluster_ip()))),
