@@ -251,6 +251,7 @@ class Reader {
 
   bool list(const Field& f, Shape shape, const json& items, FieldSet& out) {
     const auto keys = shape == Shape::kKeyed ? keys_of(f) : std::vector<const Field*>();
+    std::unordered_set<std::string> seen;
     for (size_t i = 0; i < items.size(); ++i) {
       std::string missing;
       const std::string element =
@@ -261,16 +262,17 @@ class Reader {
                         "(and doesn't have default value)",
                         i, missing));
       }
-      FieldSet::Node* node = out.add(element);
-      if (node->member) {
+      if (!seen.insert(element).second) {
         return fail(fmt::format("duplicate entries for key {}", to_string({std::string_view(element)})));
       }
+      FieldSet::Node* node = &out.append(element);
       node->member = true;
       if (shape != Shape::kKeyed || !items[i].is_object()) continue;
       path_.push_back(to_string({std::string_view(element)}));
       if (!structure(*f.type, items[i], node->below)) return false;
       path_.pop_back();
     }
+    out.sort();
     return true;
   }
 

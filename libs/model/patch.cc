@@ -11,8 +11,10 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxOperations = 10'000;
-// Nodes that copies and moves of one patch may touch: a few copies of itself would let a document grow without bound.
-constexpr size_t kCopyBudget = 200'000;
+// Bytes that the copies of one patch may make: a few copies of itself would let a document grow without bound.
+constexpr size_t kCopyBudget = 16 * 1024 * 1024;
+// Bytes of array elements that one patch may shift: each operation at the front of a long array moves all of it.
+constexpr size_t kShiftBudget = 256 * 1024 * 1024;
 
 Error too_deep() { return {Code::kBadRequest, "the patch is nested too deeply"}; }
 
@@ -27,6 +29,32 @@ bool tests_absence(const json& target, const json& operation) {
   const auto value = operation.find("value"), path = operation.find("path");
   return value != operation.end() && value->is_null() && path != operation.end() && path->is_string() &&
          !target.contains(json::json_pointer(path->get_ref<const std::string&>()));
+}
+
+// About how much memory a tree takes.
+size_t weight(const json& tree) {
+  size_t sum = sizeof(json);
+  if (tree.is_string()) sum += tree.get_ref<const std::string&>().size();
+  if (tree.is_object()) {
+    for (const auto& [key, child] : tree.items()) sum += key.size() + weight(child);
+  } else if (tree.is_array()) {
+    for (const auto& child : tree) sum += weight(child);
+  }
+  return sum;
+}
+
+// What an operation at this place shifts.
+size_t shifted(const json& target, const std::string& path) {
+  const json::json_pointer place(path);
+  if (place.empty() || !target.contains(place.parent_pointer())) return 0;
+  const json& parent = target.at(place.parent_pointer());
+  return parent.is_array() ? parent.size() * sizeof(json) : 0;
+}
+
+bool spend(size_t& budget, size_t cost) {
+  if (cost > budget) return false;
+  budget -= cost;
+  return true;
 }
 
 // Why a well-formed operation cannot be done, in the API server's words.
@@ -71,7 +99,7 @@ Result<json> json_patch(json target, const json& patch) {
                                               kMaxOperations, patch.size())};
   }
   if (!shallow(patch)) return too_deep();
-  size_t budget = kCopyBudget;
+  size_t copies = kCopyBudget, shifts = kShiftBudget;
   for (size_t i = 0; i < patch.size(); ++i) {
     const json& operation = patch[i];
     try {
@@ -81,9 +109,11 @@ Result<json> json_patch(json target, const json& patch) {
           if (path == operation.end() || !path->is_string()) continue;
           const auto& text = path->get_ref<const std::string&>();
           if (static_cast<size_t>(std::count(text.begin(), text.end(), '/')) > kMaxTreeDepth) return too_deep();
-          if (std::string_view(key) == "from" && !shallow(target.at(json::json_pointer(text)), kMaxTreeDepth, budget)) {
+          if (!spend(shifts, shifted(target, text))) return Error{Code::kTooLarge, "the patch shifts too much"};
+          if (std::string_view(key) != "from") continue;
+          const json& from = target.at(json::json_pointer(text));
+          if (!shallow(from) || !spend(copies, weight(from)))
             return Error{Code::kTooLarge, "the patch copies too much"};
-          }
         }
         if (tests_absence(target, operation)) continue;
       }
@@ -94,7 +124,7 @@ Result<json> json_patch(json target, const json& patch) {
       return Error{Code::kInvalid, misfit(operation, e)};
     }
   }
-  budget = SIZE_MAX;
+  size_t budget = SIZE_MAX;
   if (!shallow(target, 2 * kMaxTreeDepth, budget)) return too_deep();
   return target;
 }
