@@ -33,6 +33,7 @@ std::span<const FieldRule> field_rules();     // fields.cc
 std::span<const Program> core_programs();     // types_core.cc
 std::span<const Program> batch_programs();    // types_batch.cc
 std::span<const Program> network_programs();  // types_network.cc
+std::span<const Program> access_programs();   // types_access.cc
 std::span<const Program> other_programs();    // types_other.cc
 
 void default_by_type(model::Draft& draft, const model::Object& given);
