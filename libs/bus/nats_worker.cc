@@ -322,9 +322,8 @@ bool NatsWorker::dial() {
         shared);
     natsOptions_SetErrorHandler(
         o,
-        [](natsConnection* nc, natsSubscription*, natsStatus err, void* c) {
-          const char* text = nullptr;
-          natsConnection_GetLastError(nc, &text);
+        [](natsConnection*, natsSubscription*, natsStatus err, void* c) {
+          const char* text = nats_GetLastError(nullptr);  // this thread's: the connection's own changes as it is read
           Inbound::Item item;
           item.kind = Inbound::Item::Kind::kError;
           item.text = text && *text ? text : natsStatus_GetText(err);
