@@ -315,7 +315,7 @@ void RedisStore::shares(std::string account, Callback<std::vector<Share>> done) 
       [](const redisReply* reply) -> Result<std::vector<Share>> {
         std::vector<Share> out;
         for (size_t i = 0; i + 1 < size(reply); i += 2) {
-          if (text(at(reply, i)) != "") out.push_back({std::string(text(at(reply, i))), number(at(reply, i + 1))});
+          if (!text(at(reply, i)).empty()) out.push_back({std::string(text(at(reply, i))), number(at(reply, i + 1))});
         }
         return out;
       },

@@ -52,18 +52,18 @@ Rbac::Rbac(Caches caches) : caches_(caches) {
 
 const std::vector<std::string>& Rbac::aggregated(const Object& role) const {
   const auto [found, fresh] = aggregated_.try_emplace(std::string(role.name()));
-  if (!fresh) return found->second;
+  auto& names = found->second;
+  if (!fresh) return names;
   const auto* rule = role.as<rbac::ClusterRole>()->aggregation_rule();
-  if (rule == nullptr || rule->cluster_role_selectors() == nullptr) return found->second;
+  if (rule == nullptr || rule->cluster_role_selectors() == nullptr) return names;
   for (const auto* one : *rule->cluster_role_selectors()) {
     const auto selector = model::LabelSelector::from(one);
     if (!selector.ok()) continue;
     caches_.cluster_roles.for_each([&](const Object& other) {
-      if (other.name() != role.name() && selector->matches(other.meta()->labels()))
-        found->second.emplace_back(other.name());
+      if (other.name() != role.name() && selector->matches(other.meta()->labels())) names.emplace_back(other.name());
     });
   }
-  return found->second;
+  return names;
 }
 
 bool Rbac::visit_role(std::string_view ns, const rbac::RoleRef& role, const VisitRule& visit) const {
