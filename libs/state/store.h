@@ -124,7 +124,8 @@ class Store {
   /// kConflict (a kRevision or kUid guard; current_revision says what is there; message names the guard), kNotFound (a
   /// kRevision or kUid guard on a missing object), kAlreadyExists (kRevision 0, or a claim), kForbidden (kLease,
   /// kSequence, kUidAbsent...: message says which; causes[0].field is "lease", "sequence", "owner", "claim",
-  /// "counter", "share": current_revision is the account's sum), kUnknownOutcome (the connection was lost and the commit could not be resolved by its id).
+  /// "counter", "share": current_revision is the account's sum), kUnknownOutcome (the connection was lost and the
+  /// commit could not be resolved by its id).
   virtual void commit(Commit commit, Callback<Committed> done) = 0;
 
   virtual void get(Key key, Callback<std::optional<Stored>> done) = 0;
