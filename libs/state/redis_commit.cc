@@ -122,8 +122,8 @@ void CommitArguments::add(const Operation& operation) {
     case Operation::Kind::kCount:
       return push({"N", operation.text, std::to_string(operation.delta)});
     case Operation::Kind::kShare:
-      return push({"S", operation.text, operation.uid, std::to_string(operation.number),
-                   std::to_string(operation.delta)});
+      return push(
+          {"S", operation.text, operation.uid, std::to_string(operation.number), std::to_string(operation.delta)});
     case Operation::Kind::kCloseAccount:
       return push({"X", operation.text});
     case Operation::Kind::kLease:
