@@ -6,6 +6,7 @@ with_plane() {
   local gateways=$1 output
   shift
   rm -rf "$PLANE"
+  : >"$E2E_WORK/plane.log"  # the plane before was ready, too
   "$ROOT/build/bin/gantry-load" plane --dir "$PLANE" --gateways "$gateways" --nodes 1 --port-base 26200 >"$E2E_WORK/plane.log" 2>&1 &
   echo $! >"$E2E_WORK/plane.pid"
   await 60 "the control plane" grep -q ^ready "$E2E_WORK/plane.log"
