@@ -15,7 +15,7 @@ spec.loader.exec_module(importer)
 
 # Named here, not in the facts: what stands for a map's entry and for IntOrString, and what the facts have as protobuf only.
 OWN = {"StringEntry", "BytesEntry", "StringsEntry", "IntOrString"}
-OWN_GROUPS = {"apiregistration_v1"}
+OWN_GROUPS = {"apiregistration_v1", "metrics_v1beta1"}
 LIST = {"patch_strategy": 4, "patch_key": 5, "list_type": 6, "list_keys": 7}
 
 
