@@ -218,8 +218,8 @@ void WalkTest::ends_together() {
     }
   }
   ok("DELETE", collection() + "?labelSelector=walk%3Dgoing&gracePeriodSeconds=0");
-  for (const auto& item : ok("GET", collection() + "?labelSelector=walk%3Dgoing")["items"])
-    EXPECT_TRUE(item["metadata"].contains("deletionTimestamp"));
+  const auto left = ok("GET", collection() + "?labelSelector=walk%3Dgoing");
+  for (const auto& item : left["items"]) EXPECT_TRUE(item["metadata"].contains("deletionTimestamp"));
   EXPECT_EQ(names("?labelSelector=walk%3Dstaying").size(), 1u);
 }
 
