@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/apigw/authn/jwt.h"
 #include "services/apigw/core/scale.h"
 #include "services/apigw/rules/words.h"
 
@@ -42,35 +43,6 @@ bool list_by_index(const Mirror& mirror, const Filter& filter, const std::functi
   if (node == nullptr || mirror.kind().resource != "pods") return false;
   mirror.cache().for_each_by("node", *node, visit);
   return true;
-}
-
-constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-std::string to_base64url(std::string_view bytes) {
-  std::string out;
-  uint32_t bits = 0;
-  int have = 0;
-  for (const unsigned char c : bytes) {
-    bits = bits << 8 | c;
-    for (have += 8; have >= 6; have -= 6) out += kDigits[bits >> (have - 6) & 63];
-  }
-  if (have > 0) out += kDigits[bits << (6 - have) & 63];
-  return out;
-}
-
-std::optional<std::string> from_base64url(std::string_view text) {
-  std::string out;
-  uint32_t bits = 0;
-  int have = 0;
-  while (text.ends_with('=')) text.remove_suffix(1);
-  for (const char c : text) {
-    const size_t digit = std::string_view(kDigits).find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    have += 6;
-    if (have >= 8) out += static_cast<char>(bits >> (have -= 8) & 255);
-  }
-  return out;
 }
 
 }  // namespace
@@ -124,12 +96,14 @@ void View::for_each(std::string_view ns, std::string_view after, const Visit& vi
 std::string Position::encode() const {
   nlohmann::json token = {{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", key}};
   if (left) token["left"] = *left;
-  return to_base64url(token.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return encode_base64url(token.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 Result<Position> Position::decode(const std::string& token) {
   const auto invalid = [](const char* why) { return bad_request(fmt::format("continue key is not valid: {}", why)); };
-  const auto text = from_base64url(token);
+  std::string_view bare = token;
+  while (bare.ends_with('=')) bare.remove_suffix(1);
+  const auto text = decode_base64url(bare);
   if (!text) return invalid("illegal base64 data");
   const auto json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("v") || json["v"] != "meta.k8s.io/v1") return invalid("unknown version");
