@@ -6,31 +6,16 @@
 
 #include "libs/model/json.h"
 #include "services/apigw/rules/rules.h"
+#include "services/apigw/rules/testing/given.h"
 
 namespace gantry::apigw {
 namespace {
 
 using ::testing::ElementsAreArray;
 using Json = nlohmann::json;
+using testing::given_object;
+using testing::lines;
 using Lines = std::vector<std::string>;
-
-model::Object object(const char* resource, Json json) {
-  const model::Kind& kind = *model::Schema::get().by_resource(resource);
-  if (!json["metadata"].contains("name")) json["metadata"]["name"] = "web";
-  if (kind.namespaced) json["metadata"]["namespace"] = "default";
-  auto bytes = model::from_json(kind, json.dump());
-  EXPECT_TRUE(bytes.ok()) << json.dump() << (bytes.ok() ? "" : bytes.error().message);
-  const model::Object given(kind, *bytes);
-  model::Draft draft(given);
-  set_defaults(draft, given);
-  return draft.build();
-}
-
-Lines lines(const Problems& problems) {
-  Lines out;
-  for (const auto& cause : problems.causes()) out.push_back(cause.field + ": " + cause.message);
-  return out;
-}
 
 struct Case {
   const char* change;  // a merge patch
@@ -39,13 +24,13 @@ struct Case {
 
 void expect(const char* resource, const char* right, std::initializer_list<Case> cases) {
   Problems none;
-  validate(object(resource, Json::parse(right)), none);
+  validate(given_object(resource, Json::parse(right)), none);
   EXPECT_THAT(lines(none), ElementsAreArray(Lines())) << resource;
   for (const auto& [change, wrong] : cases) {
     Json json = Json::parse(right);
     json.merge_patch(Json::parse(change));
     Problems problems;
-    validate(object(resource, json), problems);
+    validate(given_object(resource, json), problems);
     EXPECT_THAT(lines(problems), ElementsAreArray(wrong)) << resource << " " << change;
   }
 }
@@ -55,7 +40,7 @@ void expect_update(const char* resource, const char* before, std::initializer_li
     Json json = Json::parse(before);
     json.merge_patch(Json::parse(change));
     Problems problems;
-    validate_update(object(resource, json), object(resource, Json::parse(before)), "", problems);
+    validate_update(given_object(resource, json), given_object(resource, Json::parse(before)), "", problems);
     EXPECT_THAT(lines(problems), ElementsAreArray(wrong)) << resource << " " << change;
   }
 }
@@ -292,13 +277,13 @@ TEST(Cases, Networking) {
 }
 
 TEST(Cases, AServiceLeavesBehindWhatItsOldTypeHad) {
-  const auto before = object(
+  const auto before = given_object(
       "services",
       Json::parse(
           R"({"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","loadBalancerClass":"a/b","ports":[{"port":80}]}})"));
   Json json = model::to_tree(before);
   json["spec"]["type"] = "ClusterIP";
-  const auto now = object("services", json);
+  const auto now = given_object("services", json);
   model::Draft draft(now);
   follow_type(draft, now, before);
   Problems problems;
@@ -435,8 +420,8 @@ TEST(Cases, Others) {
 TEST(Cases, CertificatesAreApprovedOnce) {
   const auto said = [](const char* before, const char* now) {
     Problems problems;
-    validate_update(object("certificatesigningrequests", Json::parse(now)),
-                    object("certificatesigningrequests", Json::parse(before)), "approval", problems);
+    validate_update(given_object("certificatesigningrequests", Json::parse(now)),
+                    given_object("certificatesigningrequests", Json::parse(before)), "approval", problems);
     return lines(problems);
   };
   constexpr const char* kApproved = R"({"status":{"conditions":[{"type":"Approved","status":"True"}]}})";

@@ -7,6 +7,7 @@
 #include "libs/model/json.h"
 #include "libs/model/served.h"
 #include "services/apigw/rules/rules.h"
+#include "services/apigw/rules/testing/given.h"
 #include "services/apigw/rules/testing/minimal_objects.h"
 
 namespace gantry::apigw {
@@ -15,25 +16,13 @@ namespace {
 using ::testing::IsEmpty;
 using Json = nlohmann::json;
 
+using testing::lines;
 using testing::minimal_objects;
 
 Problems problems_of(const model::Kind& kind, Json json) {
-  if (!json["metadata"].contains("name")) json["metadata"]["name"] = "web";
-  if (kind.namespaced) json["metadata"]["namespace"] = "default";
-  auto bytes = model::from_json(kind, json.dump());
-  EXPECT_TRUE(bytes.ok()) << kind.resource << ": " << (bytes.ok() ? "" : bytes.error().message);
-  const model::Object given(kind, *bytes);
-  model::Draft draft(given);
-  set_defaults(draft, given);
   Problems problems;
-  validate(draft.build(), problems);
+  validate(testing::given_object(kind.resource, std::move(json)), problems);
   return problems;
-}
-
-std::vector<std::string> lines(const Problems& problems) {
-  std::vector<std::string> out;
-  for (const auto& cause : problems.causes()) out.push_back(cause.field + ": " + cause.message);
-  return out;
 }
 
 TEST(MinimalObjects, AreAccepted) {

@@ -7,43 +7,28 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/model/json.h"
+#include "services/apigw/rules/testing/given.h"
 
 namespace gantry::apigw {
 namespace {
 
 using Json = nlohmann::json;
 using ::testing::ElementsAre;
+using testing::given_object;
 using ::testing::IsEmpty;
+using testing::lines;
 using ::testing::UnorderedElementsAre;
 using Lines = std::vector<std::string>;
 
-model::Object object(const char* resource, Json json) {
-  const model::Kind& kind = *model::Schema::get().by_resource(resource);
-  if (!json["metadata"].contains("name")) json["metadata"]["name"] = "web";
-  if (kind.namespaced) json["metadata"]["namespace"] = "default";
-  auto bytes = model::from_json(kind, json.dump());
-  EXPECT_TRUE(bytes.ok()) << bytes.error().message;
-  const model::Object given(kind, *bytes);
-  model::Draft draft(given);
-  set_defaults(draft, given);
-  return draft.build();
-}
-
-Lines lines(const Problems& problems) {
-  Lines out;
-  for (const auto& cause : problems.causes()) out.push_back(cause.field + ": " + cause.message);
-  return out;
-}
-
 Lines wrong(const char* resource, const Json& json) {
   Problems problems;
-  validate(object(resource, json), problems);
+  validate(given_object(resource, json), problems);
   return lines(problems);
 }
 
 Lines wrong_update(const char* resource, const Json& before, const Json& now) {
   Problems problems;
-  validate_update(object(resource, now), object(resource, before), "", problems);
+  validate_update(given_object(resource, now), given_object(resource, before), "", problems);
   return lines(problems);
 }
 
@@ -84,7 +69,7 @@ TEST(PodRules, EverythingWrongIsSaidAtOnce) {
 
 TEST(PodRules, TheErrorNamesKindAndFields) {
   Problems problems;
-  const auto bad = object("deployments", {{"metadata", {{"name", "web"}}}, {"spec", Json::object()}});
+  const auto bad = given_object("deployments", {{"metadata", {{"name", "web"}}}, {"spec", Json::object()}});
   validate(bad, problems);
   const Error error = problems.error(bad.kind(), bad.name());
   EXPECT_EQ(error.message,
@@ -140,7 +125,7 @@ TEST(PodRules, Volumes) {
 }
 
 TEST(PodRules, Defaults) {
-  const Json p = model::to_tree(object(
+  const Json p = model::to_tree(given_object(
       "pods", pod_with({{"ports", {{{"containerPort", 80}}}},
                         {"image", "demo"},
                         {"resources", {{"limits", {{"cpu", "1"}, {"memory", "1Gi"}}}, {"requests", {{"cpu", "100m"}}}}},
@@ -216,7 +201,7 @@ TEST(WorkloadRules, Strategy) {
   d["spec"]["replicas"] = -1;
   EXPECT_THAT(wrong("deployments", d),
               ElementsAre("spec.replicas: Invalid value: -1: must be greater than or equal to 0"));
-  const Json made = model::to_tree(object("deployments", deployment()));
+  const Json made = model::to_tree(given_object("deployments", deployment()));
   EXPECT_EQ(made["spec"]["strategy"]["rollingUpdate"]["maxSurge"], "25%");
   EXPECT_EQ(made["spec"]["progressDeadlineSeconds"], 600);
 }
