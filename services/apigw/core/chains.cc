@@ -64,7 +64,7 @@ Result<Answer> snapshot(const World& world, const Mirror& mirror, const bus::Com
   Answer answer;
   answer.outcome = Answer::Outcome::kChain;
   answer.kind = &mirror.kind();
-  answer.revision = view->revision();
+  answer.revision = view->revision() == Mirror::kNever ? 0 : view->revision();
   answer.head = head_of(mirror, command);
   Page page(command.limit);
   const bool metadata_only = mirror.kind().resource == "secrets";
@@ -100,7 +100,7 @@ Answer replay(const Mirror& mirror, const bus::Command& command, const std::vect
   Answer answer;
   answer.outcome = Answer::Outcome::kChain;
   answer.kind = &mirror.kind();
-  answer.revision = mirror.revision();
+  answer.revision = mirror.written();
   answer.head = head_of(mirror, command);
   Page page(command.limit);
   uint64_t seen = 0;

@@ -100,6 +100,39 @@ TEST_F(CoreOnRedis, AStory) {
       Code::kForbidden);
 }
 
+// A kind that never had an object is at a revision, too, and can be watched from it, also from another gateway and
+// after a restart of Redis.
+TEST_F(CoreOnRedis, AKindThatNeverHadAnObjectIsWatchedFromItsRevision) {
+  const auto empty = call({.verb = bus::Verb::List, .resource = "horizontalpodautoscalers"});
+  ASSERT_TRUE(empty.ok());
+  ASSERT_GT(empty->revision, 0u);
+  redis.kill();
+  redis.start();
+  state::RedisStore other_store{loop, {.address = redis.address()}};
+  const auto other = make_api(loop, other_store, {.advertise_address = "192.0.2.2:6443"});
+  ASSERT_TRUE(run_until([&] { return other->ready(); }));
+  std::vector<std::string> told;
+  const auto watch = other->watch(admin, {.resource = "horizontalpodautoscalers", .revision = empty->revision},
+                                  {.event =
+                                       [&](WatchType, const model::Object& object) {
+                                         told.emplace_back(object.name());
+                                         EXPECT_GT(object.revision(), empty->revision);
+                                         return true;
+                                       },
+                                   .bookmark = [](uint64_t, bool) {},
+                                   .error = [&](const Error& error) { told.push_back(error.message); }});
+  ASSERT_TRUE(run_until([&] {
+    return create("horizontalpodautoscalers",
+                  {{"metadata", {{"name", "web"}}},
+                   {"spec",
+                    {{"maxReplicas", 3},
+                     {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", "web"}}}}}})
+               .code() != Code::kUnavailable;
+  }));
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_EQ(told.front(), "web");
+}
+
 TEST_F(CoreOnRedis, WhatWasAcknowledgedSurvivesACrashAndNothingIsDoubled) {
   ASSERT_TRUE(load_with_a_crash(600, 50, [&](size_t i, Callback done) {
     const std::string name = fmt::format("c{}", i);

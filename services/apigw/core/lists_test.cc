@@ -48,6 +48,27 @@ TEST_F(ListsTest, SelectorsNarrow) {
   EXPECT_EQ(g.list("pods", "", "a==,").code(), Code::kBadRequest);
 }
 
+TEST_F(ListsTest, AKindThatNeverHadAnObjectIsAtARevision) {
+  const auto empty = g.list("ingresses");
+  ASSERT_TRUE(empty.ok());
+  ASSERT_GT(empty->revision, 0u);
+  TestWatch from(g, {.resource = "ingresses", .revision = empty->revision});
+  const Json ingress{{"metadata", {{"name", "web"}}},
+                     {"spec", {{"defaultBackend", {{"service", {{"name", "web"}, {"port", {{"number", 80}}}}}}}}}};
+  const auto made = g.create("ingresses", "default", ingress);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_GT(made->revision, empty->revision);
+  EXPECT_THAT(from.take(), ElementsAre("BOOKMARK", "ADDED default/web"));
+  const auto then = g.call(
+      {.verb = bus::Verb::List, .resource = "ingresses", .revision = empty->revision, .match = bus::Match::kExact});
+  ASSERT_TRUE(then.ok()) << then.error().message;
+  EXPECT_THAT(names(*then), IsEmpty());
+  // The first change after an empty epoch is no gap either.
+  const auto none = g.list("cronjobs")->revision;
+  g.store.crash(1);
+  EXPECT_EQ(g.list("cronjobs")->revision, none);
+}
+
 TEST_F(ListsTest, PagesStayAtTheirRevision) {
   pods({"a", "b", "c", "d"});
   const auto first = page(2);

@@ -84,8 +84,8 @@ void Mirror::loaded(state::Snapshot snapshot, const std::vector<std::pair<std::s
   first_ += window_.size() + 1;
   window_.clear();
   window_bytes_ = 0;
-  past_.forget_before(snapshot.revision);
-  revision_ = oldest_ = snapshot.revision;
+  revision_ = oldest_ = std::max(snapshot.revision, kNever);
+  past_.forget_before(revision_);
   cache_.reset(revision_, std::move(objects));
   synced_ = true;
   cache_.mark_synced();
@@ -101,7 +101,7 @@ void Mirror::read_more() {
   }
   reading_ = true;
   again_ = false;
-  store_.read_log(kind().resource, revision_, kReadLimit,
+  store_.read_log(kind().resource, written(), kReadLimit,
                   alive_.guard([this](Result<std::vector<state::LogEntry>> entries) {
                     if (!entries.ok()) {
                       reading_ = false;
@@ -164,7 +164,8 @@ void Mirror::apply(const std::vector<state::LogEntry>& entries, const std::map<u
 // False when the log does not follow from what is known: a new store epoch or a gap.
 bool Mirror::apply_one(const state::LogEntry& entry, const std::map<uint64_t, std::string>& bodies) {
   const auto* event = flatbuffers::GetRoot<bus::Event>(entry.event.data());
-  const bool same_epoch = revision_ == 0 || (entry.revision >> state::kEpochShift) == (revision_ >> state::kEpochShift);
+  const bool same_epoch =
+      revision_ == kNever || (entry.revision >> state::kEpochShift) == (revision_ >> state::kEpochShift);
   if (!same_epoch || event->previous() > revision_) return false;
   revision_ = entry.revision;
   raise_heads(entry);
@@ -267,7 +268,7 @@ void Mirror::send_head() {
       return;
     }
     // The store has forgotten what was seen here: a replica without the tail took over.
-    if (synced_ && *head < revision_) {
+    if (synced_ && std::max(*head, kNever) < revision_) {
       synced_ = false;
       load();
     }

@@ -41,7 +41,13 @@ class Mirror {
   const projection::Cache& cache() const { return cache_; }
   const model::Object* find(std::string_view ns, std::string_view name) const { return cache_.find(ns, name); }
   bool synced() const { return synced_; }
+  /// What all that is here is at; kNever for a kind that never had an object.
   uint64_t revision() const { return revision_; }
+  /// Before the first change of any kind in any epoch: clients get it as the resourceVersion of what was never written,
+  /// and may watch from it.
+  static constexpr uint64_t kNever = uint64_t{1} << state::kEpochShift;
+  /// As the store and the chains count: 0 for a kind that never had an object.
+  uint64_t written() const { return revision_ == kNever ? 0 : revision_; }
 
   /// Calls back when this covers `revision`; kTimeout if that does not come to pass in time. May call back at once.
   void await(uint64_t revision, Done done, Duration limit = std::chrono::seconds(5));
@@ -92,7 +98,7 @@ class Mirror {
   const size_t max_window_;
   const bool bodies_apart_;  // the log carries metadata only (Secrets): bodies are fetched
   bool synced_ = false, reading_ = false, again_ = false, loading_ = false;
-  uint64_t revision_ = 0;
+  uint64_t revision_ = kNever;
   std::deque<Entry> window_;
   uint64_t first_ = 0, oldest_ = 0;
   size_t window_bytes_ = 0;
