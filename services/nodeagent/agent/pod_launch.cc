@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "services/nodeagent/agent/pod_worker.h"
+#include "services/nodeagent/volume/sub_path.h"
 
 namespace gantry::nodeagent {
 
@@ -86,9 +87,11 @@ class Launch : public std::enable_shared_from_this<Launch> {
     config_ = std::move(*config);
     if (!w_.context_.disk) return create_prepared();
     auto outcome = std::make_shared<Status>(Done{});
+    auto staged = std::make_shared<ContainerConfig>(config_);
+    auto parts = std::make_shared<Status>(Done{});
     auto hosts = render_hosts(*w_.spec(), w_.context_.node, w_.memory_.pod_ips);
     w_.context_.executor.run(
-        [outcome, hosts, hosts_path = w_.context_.node.paths.hosts(w_.uid_),
+        [outcome, staged, parts, hosts, hosts_path = w_.context_.node.paths.hosts(w_.uid_),
          logs = sandbox_.log_directory + "/" + config_.name,
          message = config_.annotations[kTerminationPathAnnotation]] {
           std::error_code error;
@@ -96,8 +99,11 @@ class Launch : public std::enable_shared_from_this<Launch> {
           // Written in place: containers that run have it mounted.
           if (!std::filesystem::exists(hosts_path)) *outcome = write_file(hosts_path, hosts);
           if (outcome->ok()) *outcome = write_file(message, "", 0666);
+          if (outcome->ok()) *parts = stage_mounts(*staged);
         },
-        w_.guard([this, self = shared_from_this(), outcome] {
+        w_.guard([this, self = shared_from_this(), outcome, staged, parts] {
+          if (!parts->ok()) return fail("CreateContainerConfigError", parts->error());
+          config_.mounts = std::move(staged->mounts);
           if (!outcome->ok()) return fail("CreateContainerError", outcome->error());
           create_prepared();
         }));

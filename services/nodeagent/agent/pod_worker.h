@@ -15,6 +15,7 @@
 #include "services/nodeagent/agent/status_manager.h"
 #include "services/nodeagent/pod/pod_machine.h"
 #include "services/nodeagent/render/configs.h"
+#include "services/nodeagent/volume/setup.h"
 
 namespace gantry::nodeagent {
 

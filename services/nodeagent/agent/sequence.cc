@@ -3,7 +3,7 @@
 #include <charconv>
 #include <fstream>
 
-#include "services/nodeagent/render/volumes.h"
+#include "services/nodeagent/volume/setup.h"
 
 namespace gantry::nodeagent {
 

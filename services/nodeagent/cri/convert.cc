@@ -108,6 +108,12 @@ v1::ContainerConfig to_proto(const ContainerConfig& config, const SandboxConfig&
                        : mount.propagation == Propagation::kHostToContainer ? v1::PROPAGATION_HOST_TO_CONTAINER
                                                                             : v1::PROPAGATION_PRIVATE);
   }
+  for (const auto& device : config.devices) {
+    auto* d = out.add_devices();
+    d->set_container_path(device.container_path);
+    d->set_host_path(device.host_path);
+    d->set_permissions(device.readonly ? "rm" : "rwm");
+  }
   copy_map(config.labels, out.mutable_labels());
   copy_map(config.annotations, out.mutable_annotations());
   out.set_log_path(config.log_path);

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "services/nodeagent/render/volumes.h"
+#include "services/nodeagent/volume/setup.h"
 
 namespace gantry::nodeagent {
 

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "libs/model/quantity.h"
 #include "services/nodeagent/pod/status_value.h"
 
@@ -139,6 +137,37 @@ Status set_security(const core::Pod& pod, const core::Container& container, cons
   return Done{};
 }
 
+// $(NAME) in subPathExpr must be there: part of a path that is missing would name another file.
+Result<std::string> sub_path(const core::VolumeMount& mount, const Env& env) {
+  if (str(mount.sub_path_expr()).empty()) return std::string(str(mount.sub_path()));
+  auto expanded = expand(str(mount.sub_path_expr()), env);
+  const auto unknown = expanded.find("$(");
+  if (unknown != std::string::npos && str(mount.sub_path_expr()).find("$$(") == std::string_view::npos) {
+    return Error{Code::kInvalid,
+                 fmt::format("cannot expand subPathExpr \"{}\" of volumeMount \"{}\": missing value for \"{}\"",
+                             str(mount.sub_path_expr()), str(mount.name()),
+                             expanded.substr(unknown + 2, expanded.find(')', unknown) - unknown - 2))};
+  }
+  if (expanded.empty())
+    return Error{Code::kInvalid, fmt::format("subPathExpr \"{}\" of volumeMount \"{}\" is empty",
+                                             str(mount.sub_path_expr()), str(mount.name()))};
+  return expanded;
+}
+
+Status set_devices(const core::Container& container, const std::vector<VolumePlan>& volumes, ContainerConfig& out) {
+  if (container.volume_devices() == nullptr) return Done{};
+  for (const auto* d : *container.volume_devices()) {
+    auto volume =
+        std::find_if(volumes.begin(), volumes.end(), [&](const VolumePlan& v) { return v.name == str(d->name()); });
+    if (volume == volumes.end() || !volume->block) {
+      return Error{Code::kInvalid, fmt::format("volume {} has volumeMode Filesystem, but is specified in volumeDevices",
+                                               str(d->name()))};
+    }
+    out.devices.push_back({std::string(str(d->device_path())), volume->path, volume->read_only});
+  }
+  return Done{};
+}
+
 Status set_mounts(const core::Pod& pod, const core::Container& container, const NodeContext& node,
                   const std::vector<VolumePlan>& volumes, ContainerConfig& out) {
   auto uid = str(pod.metadata()->uid());
@@ -150,24 +179,21 @@ Status set_mounts(const core::Pod& pod, const core::Container& container, const 
       if (volume == volumes.end())
         return Error{Code::kInvalid, fmt::format("volume \"{}\" of the mount at {} is not in the pod", str(m->name()),
                                                  str(m->mount_path()))};
-      Mount mount{std::string(str(m->mount_path())), volume->path, m->read_only().value_or(false),
-                  Propagation::kPrivate};
-      auto sub_path =
-          str(m->sub_path_expr()).empty() ? std::string(str(m->sub_path())) : expand(str(m->sub_path_expr()), out.env);
-      if (!sub_path.empty()) {
-        std::error_code error;
-        auto target = std::filesystem::path(volume->path) / sub_path;
-        if (!std::filesystem::exists(target, error)) std::filesystem::create_directories(target, error);
-        // Resolved here: a link that leaves the volume must not be followed by the runtime.
-        auto real = std::filesystem::canonical(target, error);
-        auto base = std::filesystem::canonical(volume->path, error);
-        auto relative = real.lexically_relative(base);
-        if (error || relative.empty() || *relative.begin() == "..") {
-          return Error{Code::kInvalid,
-                       fmt::format("subPath \"{}\" of volume \"{}\" leaves the volume", sub_path, volume->name)};
-        }
-        mount.host_path = real;
+      if (volume->block) {
+        return Error{Code::kInvalid,
+                     fmt::format("volume {} has volumeMode Block, but is specified in volumeMounts", volume->name)};
       }
+      Mount mount{std::string(str(m->mount_path())), volume->path, m->read_only().value_or(false) || volume->read_only,
+                  Propagation::kPrivate, volume->name};
+      if (auto part = sub_path(*m, out.env); part.ok()) {
+        mount.sub_path = std::move(*part);
+      } else {
+        return part.error();
+      }
+      const auto recursive = str(m->recursive_read_only());
+      mount.recursive_readonly = mount.readonly && (recursive == "Enabled" || recursive == "IfPossible");
+      if (!mount.sub_path.empty() || mount.recursive_readonly)
+        mount.staged_path = node.paths.part(uid, out.name, out.mounts.size());
       auto propagation = str(m->mount_propagation());
       if (propagation == "HostToContainer") mount.propagation = Propagation::kHostToContainer;
       if (propagation == "Bidirectional") mount.propagation = Propagation::kBidirectional;
@@ -281,6 +307,7 @@ Result<ContainerConfig> render_container(const core::Pod& pod, const core::Conta
   set_resources(pod, container, node, out);
   if (auto s = set_security(pod, container, node, out); !s.ok()) return s.error();
   if (auto s = set_mounts(pod, container, node, volumes, out); !s.ok()) return s.error();
+  if (auto s = set_devices(container, volumes, out); !s.ok()) return s.error();
   return out;
 }
 

@@ -1,4 +1,4 @@
-// A pod as the runtime is asked to run it. Pure, but for subPath: links in a volume are resolved on the disk.
+// A pod as the runtime is asked to run it. Pure functions.
 #pragma once
 
 #include "services/nodeagent/render/env.h"

@@ -36,10 +36,25 @@ TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjec
           std::string(str(source.audience()))};
 }
 
+std::string claim_of(const core::Pod& pod, const core::Volume& volume) {
+  if (const auto* claim = volume.persistent_volume_claim()) return std::string(str(claim->claim_name()));
+  if (volume.ephemeral()) return fmt::format("{}-{}", str(pod.metadata()->name()), str(volume.name()));
+  return {};
+}
+
 std::vector<Reference> references(const core::Pod& pod, bool hollow) {
   auto out = references(*pod.spec(), !hollow);
   if (hollow || pod.spec()->volumes() == nullptr) return out;
+  auto add = [&out](const char* resource, std::string name) {
+    Reference r{resource, std::move(name)};
+    if (!r.name.empty() && std::find(out.begin(), out.end(), r) == out.end()) out.push_back(std::move(r));
+  };
   for (const auto* v : *pod.spec()->volumes()) {
+    add("persistentvolumeclaims", claim_of(pod, *v));
+    if (const auto* csi = v->csi()) {
+      add("csidrivers", std::string(str(csi->driver())));
+      if (csi->node_publish_secret_ref()) add("secrets", std::string(str(csi->node_publish_secret_ref()->name())));
+    }
     if (v->projected() == nullptr || v->projected()->sources() == nullptr) continue;
     for (const auto* source : *v->projected()->sources()) {
       if (source->service_account_token() == nullptr) continue;

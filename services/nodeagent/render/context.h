@@ -16,8 +16,12 @@ namespace core = api::core_v1;
 /// The agent's tree on disk:
 ///   <root>/logs/pods/<ns>_<name>_<uid>/<container>/<attempt>.log    what CRI writes
 ///   <root>/pods/<uid>/volumes/<volume>/                             emptyDir, configMap, secret, ...
+///   <root>/pods/<uid>/parts/<container>/<n>                         the n-th mount, of a part of a volume (subPath)
+///   <root>/pods/<uid>/csi/<volume>.json                             what a CSI driver was asked to mount
 ///   <root>/pods/<uid>/etc-hosts                                     the managed /etc/hosts
 ///   <root>/pods/<uid>/containers/<name>/<attempt>                   the termination message
+///   <root>/csi/<hash>/{volume.json,mount}                           a volume that a CSI driver staged on this node
+///   <root>/plugins_registry/<driver>.sock                           where CSI drivers make themselves known
 ///   <root>/exec/<id>/{stdin,stdout,stderr}                          FIFOs of exec sessions
 ///   <root>/epoch                                                    grows with each start of the agent
 struct Paths {
@@ -27,6 +31,12 @@ struct Paths {
   std::string volume(std::string_view uid, std::string_view name) const {
     return pod(uid) + "/volumes/" + std::string(name);
   }
+  std::string part(std::string_view uid, std::string_view container, size_t mount) const {
+    return pod(uid) + "/parts/" + std::string(container) + "/" + std::to_string(mount);
+  }
+  std::string csi_records(std::string_view uid) const { return pod(uid) + "/csi"; }
+  std::string staged_csi() const { return root + "/csi"; }
+  std::string plugins() const { return root + "/plugins_registry"; }
   std::string hosts(std::string_view uid) const { return pod(uid) + "/etc-hosts"; }
   std::string termination_log(std::string_view uid, std::string_view container, uint32_t attempt) const {
     return pod(uid) + "/containers/" + std::string(container) + "/" + std::to_string(attempt);
@@ -51,8 +61,8 @@ struct NodeContext {
   Paths paths;
 };
 
-/// The ConfigMap or Secret of that name, or an empty Object when there is none. `resource`: "configmaps", "secrets" or
-/// kTokens (a TokenRequest).
+/// The ConfigMap or Secret of that name, or an empty Object when there is none. `resource`: "configmaps", "secrets",
+/// "persistentvolumeclaims", "persistentvolumes", "csidrivers" or kTokens (a TokenRequest).
 using FindReference =
     std::function<model::Object(std::string_view resource, std::string_view ns, std::string_view name)>;
 
@@ -74,6 +84,9 @@ struct TokenName {
   static TokenName decode(std::string_view name);
 };
 TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjection& source);
+
+/// The claim that a volume stands for, its own (ephemeral) or one by name; empty for other volumes.
+std::string claim_of(const core::Pod& pod, const core::Volume& volume);
 
 /// The value of a downward API field: metadata.labels['a'], status.podIP, ... kInvalid names what is not supported.
 Result<std::string> field_value(const core::Pod& pod, std::string_view path, const NodeContext& node,

@@ -167,44 +167,95 @@ TEST_F(RenderTest, PullPolicyByTag) {
   EXPECT_EQ(policy("demo@sha256:00"), "IfNotPresent");
 }
 
-TEST_F(RenderTest, VolumesOnTheDiskChangeAtOnce) {
+TEST_F(RenderTest, PartsOfVolumes) {
   const auto& p = pod(
-      R"({"volumes":[{"name":"v","projected":{"defaultMode":256,"sources":[{"configMap":{"name":"cfg","items":[{"key":"a","path":"deep/a"},{"key":"b.txt","path":"b"}]}},
-      {"downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}}]}},{"name":"e","emptyDir":{}}],"containers":[{"name":"c","image":"i:1"}]})");
+      R"J({"volumes":[{"name":"e","emptyDir":{}},{"name":"cfg","configMap":{"name":"cfg"}}],"containers":[{"name":"c","image":"i:1",
+      "env":[{"name":"WHO","value":"me"}],"volumeMounts":[{"name":"e","mountPath":"/a","subPath":"x/y"},{"name":"e","mountPath":"/b","subPathExpr":"$(WHO)/z"},
+      {"name":"cfg","mountPath":"/c"},{"name":"e","mountPath":"/d","readOnly":true,"recursiveReadOnly":"IfPossible"}]}]})J");
   auto plans = plan_volumes(p, node_, {}, find());
   ASSERT_TRUE(plans.ok()) << plans.error().message;
-  for (const auto& plan : *plans) ASSERT_TRUE(write_volume(plan).ok());
-  auto path = node_.paths.volume("u1", "v");
-  EXPECT_EQ(read(path + "/deep/a"), "1");
-  EXPECT_EQ(read(path + "/labels"), "app=\"web\"");
-  EXPECT_TRUE(std::filesystem::is_symlink(path + "/b"));
-  EXPECT_EQ(std::filesystem::status(path + "/b").permissions(), std::filesystem::perms(0400));
-  auto before = std::filesystem::read_symlink(path + "/..data");
-  ASSERT_TRUE(write_volume((*plans)[0]).ok());
-  EXPECT_EQ(std::filesystem::read_symlink(path + "/..data"), before) << "nothing changed, nothing written";
-  add("configmaps", R"({"metadata":{"name":"cfg","namespace":"ns"},"data":{"a":"9","b.txt":"two"}})");
-  plans = plan_volumes(p, node_, {}, find());
-  (*plans)[0].files.pop_back();  // and the labels are gone
-  ASSERT_TRUE(write_volume((*plans)[0]).ok());
-  EXPECT_EQ(read(path + "/deep/a"), "9");
-  EXPECT_FALSE(std::filesystem::exists(std::filesystem::symlink_status(path + "/labels")));
-  EXPECT_FALSE(std::filesystem::exists(path + "/" + before.string()));
-  ASSERT_TRUE(remove_pod_directory(node_.paths, "u1").ok());
-  EXPECT_FALSE(std::filesystem::exists(node_.paths.pod("u1")));
+  auto c = render_container(p, *p.spec()->containers()->Get(0), 0, node_, {}, *plans, find());
+  ASSERT_TRUE(c.ok()) << c.error().message;
+  EXPECT_EQ(c->mounts[0].sub_path, "x/y");
+  EXPECT_EQ(c->mounts[0].staged_path, node_.paths.part("u1", "c", 0));
+  EXPECT_EQ(c->mounts[1].sub_path, "me/z");
+  EXPECT_TRUE(c->mounts[2].readonly) << "what the agent writes is not for containers to change";
+  EXPECT_TRUE(c->mounts[2].staged_path.empty());
+  EXPECT_TRUE(c->mounts[3].recursive_readonly && !c->mounts[3].staged_path.empty());
+  const auto& unknown = pod(
+      R"J({"volumes":[{"name":"e","emptyDir":{}}],"containers":[{"name":"c","image":"i:1","volumeMounts":[{"name":"e","mountPath":"/a","subPathExpr":"$(NOPE)"}]}]})J");
+  EXPECT_THAT(
+      render_container(unknown, *unknown.spec()->containers()->Get(0), 0, node_, {}, *plans, find()).error().message,
+      HasSubstr("missing value for \"NOPE\""));
 }
 
-TEST_F(RenderTest, NoPathLeavesAVolume) {
+TEST_F(RenderTest, NoFileLeavesAVolume) {
   const auto& p = pod(
       R"({"volumes":[{"name":"v","configMap":{"name":"cfg","items":[{"key":"a","path":"x/../../a"}]}}],"containers":[{"name":"c","image":"i:1"}]})");
   EXPECT_THAT(plan_volumes(p, node_, {}, find()).error().message, HasSubstr("leaves the volume"));
-  const auto& mounted = pod(
-      R"({"volumes":[{"name":"e","emptyDir":{}}],"containers":[{"name":"c","image":"i:1","volumeMounts":[{"name":"e","mountPath":"/m","subPath":"out"}]}]})");
-  auto plans = plan_volumes(mounted, node_, {}, find());
-  ASSERT_TRUE(write_volume((*plans)[0]).ok());
-  std::filesystem::create_symlink("/etc", (*plans)[0].path + "/out");
-  EXPECT_THAT(
-      render_container(mounted, *mounted.spec()->containers()->Get(0), 0, node_, {}, *plans, find()).error().message,
-      HasSubstr("leaves the volume"));
+}
+
+TEST_F(RenderTest, VolumesThatCannotBe) {
+  auto why = [&](const std::string& volume) {
+    auto plans =
+        plan_volumes(pod(R"({"volumes":[{"name":"v",)" + volume + R"(}],"containers":[{"name":"c","image":"i:1"}]})"),
+                     node_, {}, find());
+    return plans.ok() ? std::string("planned") : plans.error().message;
+  };
+  EXPECT_EQ(why(R"("configMap":{"name":"nope"})"),
+            "MountVolume.SetUp failed for volume \"v\" : configmap \"nope\" not found");
+  EXPECT_EQ(why(R"("configMap":{"name":"nope","optional":true})"), "planned");
+  EXPECT_EQ(why(R"("secret":{"secretName":"sec","items":[{"key":"zz","path":"p"}]})"),
+            "MountVolume.SetUp failed for volume \"v\" : references non-existent secret key: zz");
+  EXPECT_EQ(
+      why(R"("projected":{"sources":[{"clusterTrustBundle":{"path":"p","name":"b"}}]})"),
+      "MountVolume.SetUp failed for volume \"v\" : clusterTrustBundle projections are not supported by this node");
+  EXPECT_THAT(why(R"("image":{"reference":"i:1"})"), HasSubstr("image volumes are not supported"));
+  EXPECT_THAT(why(R"("persistentVolumeClaim":{"claimName":"c"})"),
+              HasSubstr("error processing PVC ns/c: persistentvolumeclaim \"c\" not found"));
+}
+
+TEST_F(RenderTest, VolumesOfClaims) {
+  add("persistentvolumeclaims",
+      R"({"metadata":{"name":"c","namespace":"ns","uid":"claim-1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound","capacity":{"storage":"1Gi"}}})");
+  auto plan = [&](const std::string& source) {
+    add("persistentvolumes",
+        R"({"metadata":{"name":"pv"},"spec":{"capacity":{"storage":"2Gi"},"accessModes":["ReadWriteOnce"],"claimRef":{"uid":"claim-1"},)" +
+            source + "}}");
+    return plan_volumes(
+        pod(R"({"securityContext":{"fsGroup":7,"fsGroupChangePolicy":"OnRootMismatch"},"serviceAccountName":"robot",
+        "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"c","readOnly":true}}],"containers":[{"name":"c","image":"i:1"}]})"),
+        node_, {}, find());
+  };
+  auto local = plan(R"("local":{"path":"/mnt/disk"})");
+  ASSERT_TRUE(local.ok()) << local.error().message;
+  EXPECT_EQ((*local)[0].kind, VolumePlan::Kind::kLocal);
+  EXPECT_EQ((*local)[0].path, "/mnt/disk");
+  EXPECT_TRUE((*local)[0].read_only && (*local)[0].group_on_mismatch);
+  auto attached = plan(R"("csi":{"driver":"d","volumeHandle":"h"})");
+  ASSERT_TRUE(attached.ok()) << "no CSIDriver object: nothing to attach";
+  add("csidrivers", R"({"metadata":{"name":"d"},"spec":{"attachRequired":true}})");
+  EXPECT_THAT(plan(R"("csi":{"driver":"d","volumeHandle":"h"})").error().message,
+              HasSubstr("wants its volumes attached"));
+  add("csidrivers",
+      R"({"metadata":{"name":"d"},"spec":{"attachRequired":false,"podInfoOnMount":true,"fsGroupPolicy":"File"}})");
+  auto csi = plan(
+      R"("csi":{"driver":"d","volumeHandle":"h","fsType":"ext4","volumeAttributes":{"a":"b"}},"mountOptions":["noatime"])");
+  ASSERT_TRUE(csi.ok()) << csi.error().message;
+  const auto& v = (*csi)[0];
+  EXPECT_EQ(v.path, node_.paths.volume("u1", "v"));
+  EXPECT_EQ(v.spec_name, "pv");
+  EXPECT_EQ(v.csi.handle, "h");
+  EXPECT_EQ(v.csi.attributes.at("csi.storage.k8s.io/pod.name"), "web");
+  EXPECT_EQ(v.csi.attributes.at("a"), "b");
+  EXPECT_THAT(v.csi.mount_options, ElementsAre("noatime"));
+  EXPECT_TRUE(v.csi.group_always);
+  EXPECT_EQ(v.csi.capacity, 2LL << 30);
+  EXPECT_EQ(v.csi.known_capacity, 1LL << 30);
+  add("persistentvolumeclaims",
+      R"({"metadata":{"name":"c","namespace":"ns","uid":"claim-1"},"spec":{},"status":{"phase":"Pending"}})");
+  EXPECT_THAT(plan(R"("local":{"path":"/mnt/disk"})").error().message,
+              HasSubstr("error processing PVC ns/c: PVC is not bound"));
 }
 
 TEST_F(RenderTest, ReferencesEachOnce) {

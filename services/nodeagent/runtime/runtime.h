@@ -61,6 +61,14 @@ struct Mount {
   std::string container_path, host_path;
   bool readonly = false;
   Propagation propagation = Propagation::kPrivate;
+  std::string volume = {};  // of the pod, when it is one
+  /// Not empty: what is mounted is host_path/sub_path, bound there first (volume/sub_path.h).
+  std::string staged_path = {}, sub_path = {};
+  bool recursive_readonly = false;
+};
+struct Device {
+  std::string container_path, host_path;
+  bool readonly = false;
 };
 
 struct ContainerConfig {
@@ -71,6 +79,7 @@ struct ContainerConfig {
   std::string working_dir;
   std::vector<std::pair<std::string, std::string>> env;
   std::vector<Mount> mounts;
+  std::vector<Device> devices;
   StringMap labels, annotations;
   std::string log_path;  // relative to the sandbox's log_directory
   bool in = false, stdin_once = false, tty = false;
