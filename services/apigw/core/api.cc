@@ -221,9 +221,9 @@ class ApiImpl final : public Api {
     auto& command = request->command;
     const model::Kind* kind = model::kind_by_token(command.resource);
     if (kind == nullptr || !model::served(*kind).is_virtual) return request->done(no_such_resource());
-    const bool asks = command.verb == Verb::Create && command.name.empty();
+    const bool measured = is_metrics(*kind);
     if (!model::served(*kind).has_verb(verb_name(command.verb)) || !command.subresource.empty() ||
-        (model::served(*kind).has_verb("create") && !asks)) {
+        (!measured && !command.name.empty())) {
       return request->done(
           Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"});
     }
@@ -234,7 +234,8 @@ class ApiImpl final : public Api {
     attributes.group = kind->group;
     const auto allowed = authorize(request->identity, attributes);
     if (!allowed.ok()) return request->done(allowed.error());
-    if (!asks) return request->done(read_metrics(*kind, command, config_.usage, world_));
+    if (auto options = check_options(*request); !options.ok()) return request->done(options.error());
+    if (measured) return request->done(read_metrics(*kind, command, config_.usage, world_));
     kind->kind == "Binding" ? bind_named(request) : access_.review(request);
   }
 
@@ -384,12 +385,14 @@ class ApiImpl final : public Api {
                    [this](Request& r, const model::Object& before) { return plan_delete(context_, r, before); });
   }
 
-  // One commit an object: what goes in between or is held by finalizers does not stop the rest.
+  // One commit an object: what goes in between or is held by finalizers does not stop the rest. With Match::kExact
+  // the revision is that of the list, otherwise each object's.
   void remove_collection(const RequestPtr& request) {
     request->mirror->at_head(alive_.guard([this, request](Status status) {
       if (!status.ok()) return request->done(status.error());
       auto listed = list(*request->mirror, request->command);
       if (!listed.ok()) return request->done(std::move(listed.error()));
+      if (request->command.match == bus::Match::kExact) request->command.revision = 0;
       struct Progress {
         Answer answer;
         size_t left = 1;

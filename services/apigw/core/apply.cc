@@ -80,7 +80,8 @@ Result<json> read_configuration(const Request& request, const model::Kind& kind,
 
 // Only the part that the path of the request may change.
 void keep_to_subresource(json& tree, const Request& request, const model::Kind& kind) {
-  if (request.command.subresource == "status") {
+  const std::string& sub = request.command.subresource;
+  if (sub == "status" || sub == "approval") {
     json status = json::object();
     if (const auto it = tree.find("status"); it != tree.end()) status["status"] = *it;
     if (const auto it = tree.find("metadata"); it != tree.end() && it->is_object()) {

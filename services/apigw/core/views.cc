@@ -1,5 +1,7 @@
 #include "services/apigw/core/views.h"
 
+#include <utility>
+
 #include "libs/model/json.h"
 #include "libs/model/served.h"
 #include "services/apigw/convert/convert.h"
@@ -34,9 +36,11 @@ Status see_through(Request& request, size_t max_object_bytes) {
   const model::Kind& storage = *model::served(*view).storage;
   if (auto converted = convert_body(*view, storage, request, max_object_bytes); !converted.ok()) return converted;
   request.view = view;
+  auto said = std::exchange(request.warnings, {});  // of the body: what plans the request begins without any
   request.command.resource = storage.resource;
   request.command.field_selector = stored_selector(*view, request.command.field_selector);
-  request.done = [view, &storage, done = std::move(request.done)](Result<Answer> answer) {
+  request.done = [view, &storage, said = std::move(said), done = std::move(request.done)](Result<Answer> answer) {
+    if (answer.ok()) answer->warnings.insert(answer->warnings.begin(), said.begin(), said.end());
     if (answer.ok() && answer->kind == &storage) answer->kind = view;
     if (answer.ok() && answer->object) answer->object = convert(answer->object, *view);
     if (answer.ok()) {

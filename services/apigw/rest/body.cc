@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "libs/model/json.h"
 #include "libs/model/protobuf.h"
@@ -217,9 +218,13 @@ Result<Command> to_command(const Route& route, const http::Request& request) {
     command.verb = Verb::DeleteCollection;
     status = read_list_options(*route.kind, query, command);
     if (status.ok()) {
-      command.revision = 0;  // of the list, not of what is deleted
-      command.match = bus::Match::kNewest;
+      const bool exact = command.match == bus::Match::kExact;
+      const uint64_t listed = std::exchange(command.revision, 0);
+      if (!exact) command.match = bus::Match::kNewest;
       status = read_delete_options(request, command);
+      if (status.ok() && exact && command.revision != 0)
+        return Error{Code::kBadRequest, "a resourceVersion as a precondition does not go with one of the list"};
+      if (exact) command.revision = listed;
     }
   } else {
     return Error{Code::kMethodNotAllowed, "the server does not allow this method on the requested resource"};

@@ -2,39 +2,18 @@
 // them).
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <regex>
-#include <sstream>
 
-#include "services/apigw/rest/openapi.h"
 #include "services/apigw/rest/route.h"
 #include "services/apigw/rest/subresources.h"
+#include "services/apigw/rest/testing/operations.h"
 
 namespace gantry::apigw {
 namespace {
 
-struct Fact {
-  std::string method, path, action, kind, parameters;
-};
+using testing::Operation;
 
-std::vector<Fact> facts() {
-  const char* folder = std::getenv("GANTRY_FACTS");
-  std::ifstream file(std::string(folder ? folder : "../shared/reference") + "/kubernetes-1.34-paths.tsv");
-  static const std::regex kUnstable("/v[0-9]+(alpha|beta)[0-9]+(/|$)");
-  std::vector<Fact> out;
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("#") || std::regex_search(line, kUnstable)) continue;
-    std::stringstream columns(line);
-    Fact fact;
-    for (auto* column : {&fact.method, &fact.path, &fact.action, &fact.kind, &fact.parameters})
-      std::getline(columns, *column, '\t');
-    if (!fact.kind.empty()) out.push_back(fact);
-  }
-  return out;
-}
-
-std::string verb_of(const Fact& fact) {
+std::string verb_of(const Operation& fact) {
   if (fact.action == "watchlist") return "watch";
   if (fact.action == "post") return "create";
   if (fact.action == "put") return "update";
@@ -46,7 +25,7 @@ std::string verb_of(const Fact& fact) {
 }
 
 TEST(Facts, EveryPathHasARouteToItsKind) {
-  const auto all = facts();
+  const auto all = testing::reference_operations();
   if (all.empty()) GTEST_SKIP() << "no fact tables";
   size_t checked = 0;
   for (const auto& fact : all) {
@@ -73,7 +52,7 @@ TEST(Facts, EveryPathHasARouteToItsKind) {
 }
 
 TEST(Facts, OpenApiHasEveryPathAndParameter) {
-  const auto all = facts();
+  const auto all = testing::reference_operations();
   if (all.empty()) GTEST_SKIP() << "no fact tables";
   const auto* v2 = openapi_document("/openapi/v2", "");
   ASSERT_NE(v2, nullptr);

@@ -1,4 +1,6 @@
 // GET pods/<name>/log: a session with the pod's node, streamed as it comes, as slowly as the client reads.
+#include <fmt/format.h>
+
 #include <charconv>
 
 #include "libs/model/json.h"
@@ -125,6 +127,13 @@ void start_logs(Loop& loop, Api& api, bus::Bus& bus, http::Request request, cons
                       read_number(query, "sinceSeconds", 1, options.since_seconds),
                       read_number(query, "limitBytes", 1, options.limit_bytes)}) {
     if (!status.ok()) return send_failure(*responder, status.error());
+  }
+  if (const auto stream = query.get("stream"); !stream.empty() && stream != "All") {
+    constexpr const char* kWhy = "Forbidden: may not be specified";  // one stream of the two, as without the feature
+    Error forbidden{Code::kInvalid, fmt::format("PodLogOptions \"\" is invalid: stream: {}", kWhy)};
+    forbidden.causes.push_back({"FieldValueForbidden", kWhy, "stream"});
+    forbidden.kind = "PodLogOptions";
+    return send_failure(*responder, forbidden);
   }
   if (const auto* since = query.find("sinceTime")) {
     auto time = model::parse_time(*since);

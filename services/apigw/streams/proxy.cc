@@ -21,6 +21,13 @@ std::string verb_of(const std::string& method) {
   return "";
 }
 
+/// Absolute, with everything escaped but its slashes.
+std::string encoded_path(std::string_view path) {
+  std::string out = path.starts_with('/') ? "" : "/";
+  for (const char& c : path) out += c == '/' ? "/" : http::percent_encode({&c, 1});
+  return out;
+}
+
 class Proxy : public std::enable_shared_from_this<Proxy> {
  public:
   Proxy(const StreamContext& context, StreamRequest stream) : context_(context), stream_(std::move(stream)) {}
@@ -39,6 +46,9 @@ class Proxy : public std::enable_shared_from_this<Proxy> {
     asked.name = stream_.name;
     if (auto allowed = context_.api.authorize(stream_.identity, asked); !allowed.ok()) return refuse(allowed.error());
     paths_ = split_proxy_path(request.target);
+    // Without a path behind it, one in the query, as typed clients send it.
+    if (const auto path = request.query.get("path"); paths_.path.empty() && !path.empty())
+      paths_.path = encoded_path(path);
     if (paths_.path.empty() && !request.is_upgrade && (request.method == "GET" || request.method == "HEAD")) {
       // So that relative links on the page lead on through the proxy.
       return stream_.responder->send(301, {{"Location", paths_.prefix + "/" + paths_.query}}, "");

@@ -18,10 +18,10 @@ class RestTest : public ::testing::Test {
   using json = nlohmann::json;
   using seconds = std::chrono::seconds;
 
-  testing::ManualLoop loop_;
+  gantry::testing::ManualLoop loop_;
   state::testing::MemoryStore store_{loop_};
-  testing::FakeNetwork network_{loop_};
-  std::unique_ptr<testing::FakeBus> bus_ = network_.connect("apigw");
+  gantry::testing::FakeNetwork network_{loop_};
+  std::unique_ptr<gantry::testing::FakeBus> bus_ = network_.connect("apigw");
   ApiConfig config_{.advertise_address = "172.30.0.1:6443"};
   std::unique_ptr<Api> api_ = make_api(loop_, store_, config_);
   Rest rest_{loop_, *api_, *bus_, {"172.30.0.1:6443"}};
@@ -51,12 +51,17 @@ class RestTest : public ::testing::Test {
     request.path = *http::percent_decode(request.raw_path);
     if (question != std::string::npos) request.query = *http::Query::parse(target.substr(question + 1));
     if (!body.empty() && !headers.has("Content-Type")) headers.add("Content-Type", "application/json");
+    if (headers.has("Upgrade")) {
+      request.is_upgrade = true;
+      request.upgrade = headers.get("Upgrade");
+    }
     request.headers = std::move(headers);
     request.body = std::move(body);
     if (!user.empty())
       request.peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{user, std::move(groups), "", 0});
     auto responder = std::make_shared<http::testing::FakeResponder>();
     responder->pending = pending_;
+    responder->loop = &loop_;
     clients_.push_back(responder);
     asked_->handle(std::move(request), responder);
     return responder;
