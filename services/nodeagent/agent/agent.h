@@ -46,6 +46,10 @@ class Agent {
   void for_each(const std::function<void(const PodWorker&)>& visit) const {
     for (const auto& [_, worker] : workers_) visit(*worker);
   }
+  /// Ends a pod before its time (an eviction, the node's shutdown); nothing when there is none of that uid.
+  void terminate(const std::string& uid, Termination why) {
+    if (auto found = workers_.find(uid); found != workers_.end()) found->second->terminate(std::move(why));
+  }
   bool synced() const { return synced_; }
   size_t size() const { return workers_.size(); }
   NodeContext& node() { return options_.node; }

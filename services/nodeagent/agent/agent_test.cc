@@ -250,5 +250,99 @@ TEST_F(AgentTest, AJobsPodEndsAndStays) {
   EXPECT_TRUE(until([&] { return gone("job"); }));
 }
 
+TEST_F(AgentTest, DeletionDoesNotWaitForAPull) {
+  runtime_.only_images({});
+  runtime_.hold("pull_image");
+  put("web", kWeb);
+  api_.delete_pod("default", "web", 30);
+  EXPECT_TRUE(until([&] { return gone("web"); }, seconds(5)));
+  runtime_.release("pull_image");
+  loop_.advance(seconds(5));
+  EXPECT_EQ(std::count(runtime_.calls.begin(), runtime_.calls.end(), "create_container web/0"), 0);
+}
+
+TEST_F(AgentTest, APullThatEndsAfterThePodsEndMakesNoContainer) {
+  runtime_.only_images({});
+  runtime_.hold("pull_image");
+  put("web", R"({"restartPolicy":"Never","activeDeadlineSeconds":5,"containers":[{"name":"web","image":"demo:1"}]})");
+  EXPECT_TRUE(until([&] { return api_.phase("default", "web") == "Failed"; }, seconds(10)));
+  runtime_.release("pull_image");
+  loop_.advance(seconds(5));
+  EXPECT_EQ(std::count(runtime_.calls.begin(), runtime_.calls.end(), "create_container web/0"), 0);
+  EXPECT_THAT(events_, Contains(HasSubstr("DeadlineExceeded: ")));
+}
+
+TEST_F(AgentTest, HooksRunAndTheirFailureIsTold) {
+  put("web",
+      R"({"containers":[{"name":"web","image":"demo:1","lifecycle":{"postStart":{"httpGet":{"port":80,"path":"/up"}},
+      "preStop":{"exec":{"command":["false"]}}}}]})");
+  EXPECT_TRUE(api_.ready("default", "web"));
+  EXPECT_THAT(probes_.asked, Contains("http://192.0.2.1:80/up"));
+  runtime_.exec_result = {1, "no"};
+  api_.delete_pod("default", "web", 7);
+  EXPECT_TRUE(until([&] { return gone("web"); }));
+  EXPECT_THAT(runtime_.calls, Contains("exec_sync web false"));
+  EXPECT_THAT(events_, Contains("FailedPreStopHook: PreStopHook failed"));
+}
+
+TEST_F(AgentTest, AHookOfAKindThatDoesNotExistFailsAsItIsToldTo) {
+  put("web", R"({"containers":[{"name":"web","image":"demo:1","lifecycle":{"postStart":{"tcpSocket":{"port":80}}}}]})");
+  EXPECT_TRUE(until([&] { return runtime_.newest("web", "web")->attempt >= 1; }, seconds(5)));
+  EXPECT_THAT(events_, Contains("FailedPostStartHook: PostStartHook failed"));
+}
+
+TEST_F(AgentTest, APostStartHookThatHangsHoldsUpNoDeletion) {
+  runtime_.hold("exec_sync");
+  put("web",
+      R"({"containers":[{"name":"web","image":"demo:1","lifecycle":{"postStart":{"exec":{"command":["sleep"]}}}}]})");
+  EXPECT_FALSE(api_.ready("default", "web"));
+  api_.delete_pod("default", "web", 30);
+  EXPECT_TRUE(until([&] { return gone("web"); }, seconds(5)));
+}
+
+TEST_F(AgentTest, AnEphemeralContainerSeesItsTarget) {
+  put("web", kWeb);
+  auto target = runtime_.newest("web", "web")->id;
+  put("web", R"({"containers":[{"name":"web","image":"demo:1"}],
+      "ephemeralContainers":[{"name":"debug","image":"busybox:1","targetContainerName":"web"}]})");
+  EXPECT_THAT(status("web"), HasSubstr(R"("ephemeralContainerStatuses":[{"name":"debug")"));
+  EXPECT_EQ(runtime_.last_configs["debug"].pid_target, target);
+}
+
+TEST_F(AgentTest, GrpcProbesAreAsked) {
+  put("web",
+      R"({"containers":[{"name":"web","image":"demo:1","readinessProbe":{"grpc":{"port":9000,"service":"db"}}}]})");
+  loop_.advance(std::chrono::milliseconds(1));
+  EXPECT_THAT(probes_.asked, Contains("192.0.2.1:9000/db"));
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, seconds(1)));
+}
+
+TEST_F(AgentTest, ReadinessIsWatchedToTheEnd) {
+  runtime_.ignore_terminate(true);
+  put("web", R"({"terminationGracePeriodSeconds":30,"containers":[{"name":"web","image":"demo:1",
+      "readinessProbe":{"tcpSocket":{"port":80},"periodSeconds":1,"failureThreshold":1},
+      "livenessProbe":{"tcpSocket":{"port":81},"periodSeconds":1,"failureThreshold":1}}]})");
+  loop_.advance(seconds(1));
+  EXPECT_TRUE(api_.ready("default", "web"));
+  api_.delete_pod("default", "web", 30);
+  loop_.drain();
+  probes_.asked.clear();
+  probes_.healthy = false;
+  EXPECT_TRUE(until([&] { return !api_.ready("default", "web"); }, seconds(3)));
+  EXPECT_EQ(std::count(probes_.asked.begin(), probes_.asked.end(), "192.0.2.1:81"), 0);
+  EXPECT_TRUE(until([&] { return gone("web"); }));
+}
+
+TEST_F(AgentTest, ATerminatedPodTellsWhyAndKeepsIt) {
+  put("web", kWeb);
+  agent_->terminate("web", {"Evicted", "low on memory", std::nullopt, true});
+  EXPECT_TRUE(until([&] { return api_.phase("default", "web") == "Failed"; }));
+  EXPECT_THAT(status("web"), HasSubstr(R"("reason":"Evicted")"));
+  start();
+  loop_.advance(minutes(2));
+  EXPECT_THAT(status("web"), HasSubstr(R"("type":"DisruptionTarget")"));
+  EXPECT_EQ(runtime_.newest("web", "web")->attempt, 0u) << "not started again by the next agent";
+}
+
 }  // namespace
 }  // namespace gantry::nodeagent

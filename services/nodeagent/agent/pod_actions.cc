@@ -95,48 +95,29 @@ void PodWorker::remove_container(const Action& action) {
                                     }));
 }
 
-void PodWorker::stop_container(const Action& action) {
-  record(false, "Killing", action.message);
-  auto started = context_.loop.now();
-  auto stop = [this, action, started] {
-    auto left = std::max(Duration::zero(),
-                         Duration(std::chrono::seconds(action.grace_seconds)) - (context_.loop.now() - started));
-    context_.runtime.stop_container(action.id, left, guard([this, action](Status s) {
-                                      if (s.ok()) {
-                                        memory_.stop_failures.erase(action.id);
-                                      } else {
-                                        memory_.stop_failures[action.id].fail("KillContainerError", s.error().message,
-                                                                              context_.loop.wall());
-                                      }
-                                      complete(action.key);
-                                    }));
+void PodWorker::pre_stop(const Action& action) {
+  auto finish = [this, action](const Status& s) {
+    if (!s.ok()) record(true, "FailedPreStopHook", "PreStopHook failed");
+    memory_.stops[action.id].hook_done = true;
+    memory_.in_flight.erase(action.key);
+    wake();
   };
-  const auto* container = pod_ ? find_container(action.container) : nullptr;
+  const auto* container = find_container(action.container);
   const auto* hook = container && container->lifecycle() ? container->lifecycle()->pre_stop() : nullptr;
-  if (hook == nullptr || action.grace_seconds == 0) return stop();
-  // The hook's time counts against the grace; how it ends does not matter.
-  auto grace = Duration(std::chrono::seconds(action.grace_seconds));
-  if (const auto* exec = hook->exec()) {
-    std::vector<std::string> command;
-    if (exec->command()) {
-      for (const auto* word : *exec->command()) command.emplace_back(str(word));
-    }
-    context_.runtime.exec_sync(action.id, command, grace, guard([this, stop](Result<Runtime::ExecResult> r) {
-                                 if (!r.ok() || r->exit_code != 0)
-                                   record(true, "FailedPreStopHook",
-                                          r.ok() ? "PreStopHook failed: " + r->output : r.error().message);
-                                 stop();
-                               }));
-  } else if (const auto* http = hook->http_get()) {
-    auto ip = memory_.pod_ips.empty() ? std::string() : memory_.pod_ips[0];
-    context_.probes.http(render_http(*http, *container, ip), grace, guard([stop](Status) { stop(); }));
-  } else if (const auto* sleep = hook->sleep()) {
-    auto time = std::min(grace, Duration(std::chrono::seconds(sleep->seconds().value_or(0))));
-    auto timer = std::make_shared<Timer>();
-    *timer = context_.loop.after(time, guard([stop, timer] { stop(); }));
-  } else {
-    stop();
-  }
+  if (hook == nullptr) return finish(Done{});
+  run_hook(*hook, *container, action.id, std::chrono::seconds(action.grace_seconds), finish);
+}
+
+void PodWorker::stop_container(const Action& action) {
+  context_.runtime.stop_container(
+      action.id, std::chrono::seconds(action.grace_seconds), guard([this, action](Status s) {
+        if (s.ok()) {
+          memory_.stop_failures.erase(action.id);
+        } else {
+          memory_.stop_failures[action.id].fail("KillContainerError", s.error().message, context_.loop.wall());
+        }
+        complete(action.key);
+      }));
 }
 
 void PodWorker::cleanup(const Action& action) {

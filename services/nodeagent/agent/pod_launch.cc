@@ -9,6 +9,10 @@ namespace gantry::nodeagent {
 
 using model::str;
 
+namespace {
+constexpr Duration kPostStart = std::chrono::hours(1);  // a hook that hangs keeps its container from running
+}  // namespace
+
 /// One launch; owned by its callbacks, over when the worker is gone.
 class Launch : public std::enable_shared_from_this<Launch> {
  public:
@@ -80,11 +84,12 @@ class Launch : public std::enable_shared_from_this<Launch> {
   void configure() {
     // The pod may have a newer revision by now: its pointers are taken anew after each wait.
     container_ = w_.find_container(action_.container);
-    if (container_ == nullptr) return w_.complete(action_.key);
+    if (container_ == nullptr || w_.memory_.ending) return w_.complete(action_.key);
     auto config = render_container(*w_.spec(), *container_, action_.attempt, w_.context_.node, w_.memory_.pod_ips,
                                    w_.volumes_, w_.find_reference());
     if (!config.ok()) return fail("CreateContainerConfigError", config.error());
     config_ = std::move(*config);
+    config_.pid_target = pid_target();
     if (!w_.context_.disk) return create_prepared();
     auto outcome = std::make_shared<Status>(Done{});
     auto staged = std::make_shared<ContainerConfig>(config_);
@@ -109,7 +114,22 @@ class Launch : public std::enable_shared_from_this<Launch> {
         }));
   }
 
+  /// Of an ephemeral container: the container whose processes it is to see.
+  std::string pid_target() const {
+    const auto* list = w_.spec()->spec()->ephemeral_containers();
+    if (list == nullptr) return "";
+    for (const auto* ephemeral : *list) {
+      if (str(ephemeral->name()) != action_.container || str(ephemeral->target_container_name()).empty()) continue;
+      for (const auto& c : w_.observed_.containers) {
+        if (c.name == str(ephemeral->target_container_name())) return c.id;
+      }
+    }
+    return "";
+  }
+
   void create_prepared() {
+    if (w_.memory_.ending) return w_.complete(action_.key);
+    w_.memory_.uncreated.erase(action_.key);
     w_.context_.runtime.create_container(
         action_.id, sandbox_, config_, step<std::string>([this](Result<std::string> id) {
           if (!id.ok()) return fail("CreateContainerError", id.error());
@@ -123,32 +143,22 @@ class Launch : public std::enable_shared_from_this<Launch> {
         }));
   }
 
+  // Runs beside the watch over the container: the launch is over, the container not yet one that runs.
   void post_start(const std::string& id) {
     container_ = w_.find_container(action_.container);
     const auto* hook = container_ && container_->lifecycle() ? container_->lifecycle()->post_start() : nullptr;
-    auto finish = [this, id](Status s) {
-      if (s.ok()) return w_.complete(action_.key);
-      w_.record(true, "FailedPostStartHook", "PostStartHook failed: " + s.error().message);
-      w_.context_.runtime.stop_container(id, std::chrono::seconds(2),
-                                         step<Done>([this](Status) { w_.complete(action_.key); }));
-    };
-    constexpr Duration kHook = std::chrono::minutes(2);
-    if (hook && hook->exec()) {
-      std::vector<std::string> command;
-      if (hook->exec()->command()) {
-        for (const auto* word : *hook->exec()->command()) command.emplace_back(str(word));
-      }
-      w_.context_.runtime.exec_sync(id, command, kHook,
-                                    step<Runtime::ExecResult>([finish](Result<Runtime::ExecResult> r) {
-                                      if (!r.ok()) return finish(r.error());
-                                      finish(r->exit_code == 0 ? Status(Done{}) : Error{Code::kInternal, r->output});
-                                    }));
-    } else if (hook && hook->http_get()) {
-      auto ip = w_.memory_.pod_ips.empty() ? std::string() : w_.memory_.pod_ips[0];
-      w_.context_.probes.http(render_http(*hook->http_get(), *container_, ip), kHook, step<Done>(finish));
-    } else {
-      finish(Done{});
+    if (hook != nullptr) {
+      w_.memory_.hooking.insert(id);
+      w_.run_hook(*hook, *container_, id, kPostStart, [self = shared_from_this(), this, id](const Status& s) {
+        w_.memory_.hooking.erase(id);
+        if (!s.ok()) {
+          w_.memory_.hook_failures[id] = s.error().message;
+          w_.record(true, "FailedPostStartHook", "PostStartHook failed");
+        }
+        w_.wake();
+      });
     }
+    w_.complete(action_.key);
   }
 
   PodWorker& w_;

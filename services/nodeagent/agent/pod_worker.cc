@@ -1,6 +1,6 @@
 #include "services/nodeagent/agent/pod_worker.h"
 
-#include <fstream>
+#include "services/nodeagent/agent/termination_message.h"
 
 namespace gantry::nodeagent {
 
@@ -8,7 +8,6 @@ using model::str;
 
 namespace {
 constexpr Duration kObserveRetry = std::chrono::seconds(1);
-constexpr size_t kMaxTerminationMessage = 4096;
 }  // namespace
 
 PodWorker::PodWorker(WorkerContext& context, std::string uid, RuntimePod observed)
@@ -48,9 +47,20 @@ void PodWorker::set_pod(model::Object pod) {
     observed_.ns = pod_.ns();
     observed_.name = pod_.name();
   }
-  // Probes point into the pod's buffer.
-  prober_.reconcile(*spec(), observed_, address(), context_.loop.wall());
+  probe();  // probes point into the pod's buffer
   wake();
+}
+
+void PodWorker::terminate(Termination why) {
+  if (!pod_ || memory_.terminal || memory_.termination) return;
+  memory_.termination = std::move(why);
+  wake();
+}
+
+void PodWorker::probe() {
+  const bool ending =
+      memory_.terminal || !desired_ || spec()->metadata()->deletion_timestamp().has_value() || memory_.termination;
+  prober_.reconcile(*spec(), observed_, address(), context_.loop.wall(), ending, memory_.hooking);
 }
 
 void PodWorker::set_gone() {
@@ -96,14 +106,7 @@ void PodWorker::decide() {
     context_.loop.post([&context = context_, uid = uid_] { context.finished(uid); });
     return;
   }
-  if (pod_) {
-    bool ending = !desired_ || spec()->metadata()->deletion_timestamp().has_value() || memory_.terminal;
-    if (ending) {
-      prober_.stop();
-    } else {
-      prober_.reconcile(*spec(), observed_, address(), context_.loop.wall());
-    }
-  }
+  if (pod_) probe();
   for (const auto& note : decision.notes) record(note.warning, note.reason, note.message);
   requeue_.reset();
   if (decision.requeue_at) {
@@ -156,6 +159,7 @@ void PodWorker::on_observed(Result<RuntimePod> result, std::set<std::string> cov
   for (const auto& key : covered) {
     completed_.erase(key);
     memory_.in_flight.erase(key);
+    memory_.uncreated.erase(key);
   }
   collect_messages();
   if (observe_again_) observe();
@@ -167,28 +171,13 @@ void PodWorker::complete(const std::string& key) {
   observe();
 }
 
-// What containers left in their termination message files.
+// What containers left in their termination message files, or else at the end of their logs.
 void PodWorker::collect_messages() {
   for (const auto& c : observed_.containers) {
     if (c.state != ContainerState::kExited || memory_.termination_messages.count(c.id)) continue;
     auto& message = memory_.termination_messages[c.id];
-    auto path = c.annotations.find(kTerminationPathAnnotation);
-    if (path == c.annotations.end() || !context_.disk) continue;
-    std::ifstream in(path->second, std::ios::binary);
-    message.resize(kMaxTerminationMessage);
-    in.read(message.data(), static_cast<std::streamsize>(message.size()));
-    message.resize(static_cast<size_t>(std::max<std::streamsize>(0, in.gcount())));
+    if (context_.disk) message = termination_message(c);
   }
-}
-
-const core::Container* PodWorker::find_container(std::string_view name) const {
-  for (const auto* list : {spec()->spec()->containers(), spec()->spec()->init_containers()}) {
-    if (list == nullptr) continue;
-    for (const auto* c : *list) {
-      if (str(c->name()) == name) return c;
-    }
-  }
-  return nullptr;
 }
 
 void PodWorker::record(bool warning, const std::string& reason, const std::string& message) {
@@ -227,6 +216,8 @@ void PodWorker::act(const Action& action) {
       return launch(action);
     case Kind::kStart:
       return start(action);
+    case Kind::kPreStop:
+      return pre_stop(action);
     case Kind::kStopContainer:
       return stop_container(action);
     case Kind::kRemoveContainer:

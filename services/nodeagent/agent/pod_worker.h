@@ -49,6 +49,8 @@ class PodWorker {
   void set_gone();
   /// Something about it changed in the runtime.
   void observe();
+  /// Ends it before its time, as Failed; only the first reason counts. Nothing happens to one that has ended.
+  void terminate(Termination why);
   /// A ConfigMap or Secret that it refers to changed.
   void reference_changed(const std::string& resource, const std::string& ns, const std::string& name);
 
@@ -76,13 +78,20 @@ class PodWorker {
   void remove_sandbox(const Action& action);
   void launch(const Action& action);
   void start(const Action& action);
+  void pre_stop(const Action& action);
   void stop_container(const Action& action);
   void remove_container(const Action& action);
   void cleanup(const Action& action);
   void confirm(const Action& action);
 
   const core::Pod* spec() const { return pod_ ? pod_.as<core::Pod>() : nullptr; }
-  const core::Container* find_container(std::string_view name) const;
+  const core::Container* find_container(std::string_view name) const {
+    return spec() && spec()->spec() ? nodeagent::find_container(*spec()->spec(), name) : nullptr;
+  }
+  /// postStart or preStop; `done` comes once, unless this worker goes first.
+  void run_hook(const core::LifecycleHandler& hook, const core::Container& container, const std::string& id,
+                Duration timeout, std::function<void(Status)> done);
+  void probe();
   void record(bool warning, const std::string& reason, const std::string& message);
   FindReference find_reference() const;
   std::string log() const;

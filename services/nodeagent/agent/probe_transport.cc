@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 
 #include "libs/http/client.h"
+#include "libs/http/dial.h"
+#include "services/nodeagent/agent/grpc_probe.h"
 
 namespace gantry::nodeagent {
 
@@ -10,22 +12,21 @@ namespace {
 
 constexpr char kUserAgent[] = "kube-probe/1.34";
 
-// One TCP connect; deletes itself when the socket is closed.
-struct Connect {
-  uv_tcp_t handle;
-  uv_connect_t request;
-  Timer timeout;
-  std::function<void(Status)> done;
-
-  void finish(Status outcome) {
-    if (!done) return;
-    timeout.reset();
-    auto call = std::move(done);
-    done = nullptr;
-    uv_close(reinterpret_cast<uv_handle_t*>(&handle), [](uv_handle_t* h) { delete static_cast<Connect*>(h->data); });
-    call(std::move(outcome));
-  }
+// One name to look up; deletes itself when that is done.
+struct Lookup {
+  uv_getaddrinfo_t request;
+  std::function<void(Result<std::string>)> done;
 };
+
+std::string ip_of(const sockaddr* address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  uv_ip_name(address, text.data(), text.size());
+  return text.data();
+}
+
+std::string with_port(const std::string& ip, uint16_t port) {
+  return ip.find(':') == std::string::npos ? fmt::format("{}:{}", ip, port) : fmt::format("[{}]:{}", ip, port);
+}
 
 class RealTransport final : public ProbeTransport {
  public:
@@ -41,15 +42,22 @@ class RealTransport final : public ProbeTransport {
     http::ClientRequest r;
     r.url = request.url;
     r.headers.add("User-Agent", kUserAgent);
-    for (const auto& [name, value] : request.headers) r.headers.set(name, value);
+    r.headers.add("Accept", "*/*");
+    std::set<std::string> own;
+    for (const auto& [name, value] : request.headers) {
+      // The first of a name replaces ours, the others stand beside it.
+      own.insert(name).second ? r.headers.set(name, value) : r.headers.add(name, value);
+    }
     r.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
     r.max_body_bytes = 10 * 1024;
     auto id = next_++;
-    calls_[id] = client_->call(std::move(r), [this, id, done = std::move(done)](Result<http::Response> response) {
+    calls_[id] = client_->call(std::move(r), [this, id, any_status = request.any_status,
+                                              done = std::move(done)](Result<http::Response> response) {
       loop_.post([this, id, alive = std::weak_ptr<bool>(alive_)] {
         if (!alive.expired()) calls_.erase(id);
       });
       if (!response.ok()) return done(response.error());
+      if (any_status) return done(Done{});
       if (response->status < 200 || response->status >= 400) {
         return done(Error{Code::kUnavailable, fmt::format("HTTP probe failed with statuscode: {}", response->status)});
       }
@@ -58,25 +66,49 @@ class RealTransport final : public ProbeTransport {
   }
 
   void tcp(const std::string& host, uint16_t port, Duration timeout, std::function<void(Status)> done) override {
-    sockaddr_in address{};
-    if (uv_ip4_addr(host.c_str(), port, &address) != 0) {
-      return loop_.post([done, host] { done(Error{Code::kInvalid, "not an address: " + host}); });
-    }
-    auto* c = new Connect;
-    uv_tcp_init(loop_.raw(), &c->handle);
-    c->handle.data = c;
-    c->request.data = c;
-    c->done = std::move(done);
-    c->timeout = loop_.after(timeout, [c] { c->finish(Error{Code::kTimeout, "i/o timeout"}); });
-    int failed = uv_tcp_connect(
-        &c->request, &c->handle, reinterpret_cast<sockaddr*>(&address), [](uv_connect_t* request, int status) {
-          auto* c = static_cast<Connect*>(request->data);
-          c->finish(status == 0 ? Status(Done{}) : Error{Code::kUnavailable, uv_strerror(status)});
-        });
-    if (failed != 0) loop_.post([c, failed] { c->finish(Error{Code::kUnavailable, uv_strerror(failed)}); });
+    resolve(host, [this, port, timeout, done = std::move(done), began = loop_.now()](Result<std::string> ip) {
+      if (!ip.ok()) return done(ip.error());
+      http::DialOptions options;
+      options.address = with_port(*ip, port);
+      options.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::max(Duration::zero(), timeout - (loop_.now() - began)));
+      http::dial(loop_, options, [done](Result<std::shared_ptr<http::Stream>> stream) {
+        done(stream.ok() ? Status(Done{}) : stream.error());
+      });
+    });
+  }
+
+  void grpc(const std::string& host, uint16_t port, const std::string& service, Duration timeout,
+            std::function<void(Status)> done) override {
+    probe_grpc(loop_, with_port(host, port), service, timeout, std::move(done));
   }
 
  private:
+  void resolve(const std::string& host, std::function<void(Result<std::string>)> done) {
+    std::array<unsigned char, 16> ignored{};
+    if (uv_inet_pton(AF_INET, host.c_str(), ignored.data()) == 0 ||
+        uv_inet_pton(AF_INET6, host.c_str(), ignored.data()) == 0)
+      return done(host);
+    auto* lookup = new Lookup{{}, std::move(done)};
+    lookup->request.data = lookup;
+    int failed = uv_getaddrinfo(
+        loop_.raw(), &lookup->request,
+        [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
+          std::unique_ptr<Lookup> lookup(static_cast<Lookup*>(request->data));
+          Result<std::string> result =
+              Error{Code::kUnavailable, fmt::format("dial tcp: lookup: {}", status == 0 ? "" : uv_strerror(status))};
+          if (status == 0 && found != nullptr) result = ip_of(found->ai_addr);
+          uv_freeaddrinfo(found);
+          lookup->done(std::move(result));
+        },
+        host.c_str(), nullptr, nullptr);
+    if (failed == 0) return;
+    loop_.post([lookup, failed] {
+      std::unique_ptr<Lookup> owned(lookup);
+      owned->done(Error{Code::kInvalid, uv_strerror(failed)});
+    });
+  }
+
   UvLoop& loop_;
   std::shared_ptr<http::Client> client_;
   std::map<uint64_t, std::shared_ptr<http::Call>> calls_;
@@ -89,6 +121,9 @@ class HollowTransport final : public ProbeTransport {
   explicit HollowTransport(Loop& loop) : loop_(loop) {}
   void http(const Http&, Duration, std::function<void(Status)> done) override { healthy(std::move(done)); }
   void tcp(const std::string&, uint16_t, Duration, std::function<void(Status)> done) override {
+    healthy(std::move(done));
+  }
+  void grpc(const std::string&, uint16_t, const std::string&, Duration, std::function<void(Status)> done) override {
     healthy(std::move(done));
   }
 

@@ -15,7 +15,7 @@ int count(flatbuffers::Optional<int32_t> v, int fallback) { return v.value_or(0)
 bool needs_address(const core::Probe& probe) {
   if (const auto* http = probe.http_get()) return str(http->host()).empty();
   if (const auto* tcp = probe.tcp_socket()) return str(tcp->host()).empty();
-  return false;
+  return probe.grpc() != nullptr;
 }
 
 }  // namespace
@@ -36,6 +36,7 @@ ProbeTransport::Http render_http(const core::HTTPGetAction& action, const core::
                                  const std::string& pod_ip) {
   ProbeTransport::Http out;
   auto host = str(action.host()).empty() ? pod_ip : std::string(str(action.host()));
+  if (host.find(':') != std::string::npos) host = fmt::format("[{}]", host);
   auto path = std::string(str(action.path()));
   if (path.empty() || path[0] != '/') path.insert(0, "/");
   out.url = fmt::format("{}://{}:{}{}", str(action.scheme()) == "HTTPS" ? "https" : "http", host,
@@ -46,13 +47,14 @@ ProbeTransport::Http render_http(const core::HTTPGetAction& action, const core::
   return out;
 }
 
-void Prober::reconcile(const core::Pod& pod, const RuntimePod& observed, const std::string& pod_ip, WallMicros now) {
+void Prober::reconcile(const core::Pod& pod, const RuntimePod& observed, const std::string& pod_ip, WallMicros now,
+                       bool ending, const std::set<std::string>& skipped) {
   std::set<std::string> wanted;
   auto visit = [&](const core::Container& spec) {
     if (!spec.liveness_probe() && !spec.readiness_probe() && !spec.startup_probe()) return;
     for (const auto& c : observed.containers) {
       if (c.name != str(spec.name())) continue;
-      if (c.state != ContainerState::kRunning) break;
+      if (c.state != ContainerState::kRunning || skipped.count(c.id) != 0) break;
       wanted.insert(c.id);
       auto& probed = containers_[c.id];
       // The pod's buffer changes with each of its revisions: take the pointers anew.
@@ -63,8 +65,13 @@ void Prober::reconcile(const core::Pod& pod, const RuntimePod& observed, const s
       probed.name = c.name;
       if (fresh) probed.results.started = spec.startup_probe() == nullptr;
       auto age = std::max<int64_t>(0, (now * 1'000 - c.started_at) / 1'000'000'000);
-      add(probed, "Startup", spec.startup_probe(), age);
       add(probed, "Readiness", spec.readiness_probe(), age);
+      if (ending) {
+        probed.probes.erase("Startup");
+        probed.probes.erase("Liveness");
+        break;
+      }
+      add(probed, "Startup", spec.startup_probe(), age);
       add(probed, "Liveness", spec.liveness_probe(), age);
       break;
     }
@@ -93,7 +100,9 @@ void Prober::probe(const std::string& id, const std::string& kind) {
   auto found = containers_.find(id);
   if (found == containers_.end()) return;
   auto& c = found->second;
-  auto& p = c.probes[kind];
+  auto asked = c.probes.find(kind);
+  if (asked == c.probes.end()) return;
+  auto& p = asked->second;
   p.timer = loop_.after(seconds(p.spec->period_seconds(), 10), [this, id, kind] { probe(id, kind); });
   bool startup = kind == "Startup";
   if (p.under_way || (startup ? c.results.started : !c.results.started)) return;
@@ -108,13 +117,20 @@ void Prober::probe(const std::string& id, const std::string& kind) {
   } else if (const auto* tcp = p.spec->tcp_socket()) {
     auto host = str(tcp->host()).empty() ? c.ip : std::string(str(tcp->host()));
     transport_.tcp(host, resolve_port(tcp->port(), *c.spec), timeout, done);
+  } else if (const auto* grpc = p.spec->grpc()) {
+    transport_.grpc(c.ip, static_cast<uint16_t>(grpc->port().value_or(0)), std::string(str(grpc->service())), timeout,
+                    done);
   } else if (const auto* exec = p.spec->exec()) {
     std::vector<std::string> command;
     if (exec->command()) {
       for (const auto* word : *exec->command()) command.emplace_back(str(word));
     }
     runtime_.exec_sync(id, command, timeout, [done](Result<Runtime::ExecResult> r) {
-      if (!r.ok()) return done(r.error());
+      if (!r.ok()) {
+        // The runtime is away: nothing is learned of the container.
+        const bool unknown = r.code() == Code::kUnavailable || r.code() == Code::kNotFound;
+        return done(unknown ? Error{Code::kUnknownOutcome, r.error().message} : r.error());
+      }
       if (r->exit_code != 0) return done(Error{Code::kInternal, r->output});
       done(gantry::Done{});
     });
@@ -127,8 +143,11 @@ void Prober::on_result(const std::string& id, const std::string& kind, const Sta
   auto found = containers_.find(id);
   if (found == containers_.end()) return;
   auto& c = found->second;
-  auto& p = c.probes[kind];
+  auto asked = c.probes.find(kind);
+  if (asked == c.probes.end()) return;
+  auto& p = asked->second;
   p.under_way = false;
+  if (!result.ok() && result.code() == Code::kUnknownOutcome && p.spec->exec()) return;
   auto before = c.results;
   if (result.ok()) {
     p.failures = 0;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "services/nodeagent/pod/pod_memory.h"
@@ -18,10 +19,14 @@ class ProbeTransport {
   struct Http {
     std::string url;
     std::vector<std::pair<std::string, std::string>> headers;
+    bool any_status = false;
   };
-  /// Succeeds on 200-399.
+  /// Succeeds on 200-399, or with `any_status` on whatever is answered.
   virtual void http(const Http& request, Duration timeout, std::function<void(Status)> done) = 0;
   virtual void tcp(const std::string& host, uint16_t port, Duration timeout, std::function<void(Status)> done) = 0;
+  /// Asks grpc.health.v1.Health/Check of `service`; succeeds on SERVING.
+  virtual void grpc(const std::string& host, uint16_t port, const std::string& service, Duration timeout,
+                    std::function<void(Status)> done) = 0;
 };
 
 /// The port by number or by the container's name for it; 0 when there is none.
@@ -43,8 +48,10 @@ class Prober {
         changed_(std::move(changed)),
         failed_(std::move(failed)) {}
 
-  /// Probes exactly the running containers of `observed` that have probes.
-  void reconcile(const core::Pod& pod, const RuntimePod& observed, const std::string& pod_ip, WallMicros now);
+  /// Probes exactly the running containers of `observed` that have probes, but not those in `skipped` (ids). Of a pod
+  /// that ends only the readiness is of interest.
+  void reconcile(const core::Pod& pod, const RuntimePod& observed, const std::string& pod_ip, WallMicros now,
+                 bool ending = false, const std::set<std::string>& skipped = {});
   void stop() { containers_.clear(); }
 
  private:

@@ -128,6 +128,10 @@ v1::ContainerConfig to_proto(const ContainerConfig& config, const SandboxConfig&
   resources->set_oom_score_adj(config.oom_score_adj);
   auto* security = out.mutable_linux()->mutable_security_context();
   set_namespaces(sandbox, security->mutable_namespace_options());
+  if (!config.pid_target.empty()) {
+    security->mutable_namespace_options()->set_pid(v1::TARGET);
+    security->mutable_namespace_options()->set_target_id(config.pid_target);
+  }
   security->set_privileged(config.privileged);
   security->set_readonly_rootfs(config.readonly_rootfs);
   security->set_no_new_privs(config.no_new_privs);
@@ -188,6 +192,11 @@ void merge_status(const v1::ContainerStatus& status, Container& container) {
   container.reason = status.reason();
   container.message = status.message();
   container.log_path = status.log_path();
+  if (status.user().has_linux()) {
+    const auto& user = status.user().linux();
+    container.user =
+        ContainerUser{user.uid(), user.gid(), {user.supplemental_groups().begin(), user.supplemental_groups().end()}};
+  }
   if (!status.image_ref().empty()) container.image_ref = status.image_ref();
   if (!status.image().image().empty()) container.image = status.image().image();
 }

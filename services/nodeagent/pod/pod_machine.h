@@ -31,7 +31,8 @@ struct Action {
     kRemoveSandbox,    // id, with its containers
     kLaunch,           // container, attempt, id = sandbox: image, create, start
     kStart,            // id: created but never started
-    kStopContainer,    // id, container, grace, message
+    kPreStop,          // id, container, grace: its hook, before the stop
+    kStopContainer,    // id, container, grace
     kRemoveContainer,  // id
     kCleanup,          // directories and volumes, when nothing is left in the runtime
     kConfirmDelete,    // tell the API that nothing is left
@@ -41,7 +42,6 @@ struct Action {
   std::string id, container;
   uint32_t attempt = 0;
   int64_t grace_seconds = 0;
-  std::string message;
 };
 
 struct Note {  // an Event about the pod
@@ -61,6 +61,10 @@ Decision decide(const PodInput& input, PodMemory& memory);
 
 /// True for an init container that runs beside the others (restartPolicy: Always).
 bool is_sidecar(const core::Container& container);
+/// Its fields are those of a container, and mean the same but for what an ephemeral container may not have.
+const core::Container& as_container(const core::EphemeralContainer& container);
+/// The container of that name, of whichever kind; null when there is none.
+const core::Container* find_container(const core::PodSpec& spec, std::string_view name);
 /// The seconds that its containers get to end: of the deletion, else of the spec, else what the runtime was told,
 /// else 30.
 int64_t grace_seconds(const PodInput& input);

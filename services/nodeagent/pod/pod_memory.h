@@ -49,9 +49,28 @@ struct ProbeResults {
   std::string failure;  // of the liveness or startup probe
 };
 
+/// The end of one container, from the moment it was decided.
+struct StopPlan {
+  WallMicros since = 0, deadline = 0;  // SIGKILL at the latest; only ever moved nearer
+  bool hook_done = false;              // preStop has run, or was given up
+  WallMicros asked = 0;                // the deadline that the runtime was told last; 0: not yet
+};
+
+/// Why a pod ends before its own time: an eviction, the node's shutdown. Such a pod has Failed, whatever its containers
+/// say.
+struct Termination {
+  std::string reason, message;
+  std::optional<int64_t> grace_seconds;  // instead of the pod's own
+  bool disruption = true;                // tells so in the condition DisruptionTarget
+};
+
 struct PodMemory {
   /// Actions under way, by Action::key.
   std::set<std::string> in_flight;
+  /// Those launches that have not asked the runtime for a container yet (a pull may take long): an end does not wait
+  /// for them, and they look at `ending` before they go on.
+  std::set<std::string> uncreated;
+  bool ending = false;
   bool prepared = false, cleaned = false;
   std::optional<Failure> prepare_failure, sandbox_failure, confirm_failure;
   std::map<std::string, Failure> launch_failures;           // by container name
@@ -59,16 +78,19 @@ struct PodMemory {
   std::map<std::string, CrashBackoff> crashes;              // by container name
   std::map<std::string, ProbeResults> probes;               // by container id
   std::map<std::string, std::string> termination_messages;  // by container id
-  std::map<std::string, int64_t> stop_grace;                // by container id: the shortest grace asked for, seconds
+  std::map<std::string, StopPlan> stops;                    // by container id
+  std::set<std::string> hooking;                            // container ids whose postStart hook has not ended
+  std::map<std::string, std::string> hook_failures;         // by container id: what its postStart hook said
   std::set<std::string> stopped_sandboxes;
-  std::set<std::string> oom_killed;                           // container ids
-  std::map<std::string, ContainerStatusValue> last_statuses;  // by container name, when the runtime has forgotten
+  std::set<std::string> oom_killed;  // container ids
   std::map<std::string, uint32_t> next_attempts;
+  /// Requests and limits that a container has while they are not those of the spec, by its name.
+  std::map<std::string, std::pair<ResourceList, ResourceList>> actual_resources;
   std::vector<std::string> pod_ips;
   std::optional<PodStatusValue> frozen;  // final: containers may go from the runtime now
   PodStatusValue last;                   // as decided last, or as the API had it
   bool terminal = false;                 // never to run again
-  std::string terminal_reason, terminal_message;
+  std::optional<Termination> termination;
 };
 
 }  // namespace gantry::nodeagent

@@ -10,6 +10,8 @@ using Kind = ContainerStateValue::Kind;
 
 namespace {
 
+constexpr size_t kMostMessages = 12 * 1024;
+
 int64_t seconds(int64_t nanos) { return nanos / 1'000'000'000; }
 
 ContainerStateValue terminated(const Container& c, const PodMemory& memory) {
@@ -30,7 +32,7 @@ ContainerStateValue terminated(const Container& c, const PodMemory& memory) {
 }
 
 const ContainerStatusValue* before(const PodMemory& memory, const std::string& name) {
-  for (const auto* list : {&memory.last.containers, &memory.last.init_containers}) {
+  for (const auto* list : {&memory.last.containers, &memory.last.init_containers, &memory.last.ephemeral}) {
     for (const auto& s : *list) {
       if (s.name == name) return &s;
     }
@@ -60,9 +62,36 @@ ContainerStateValue waiting(const PodInput& input, const PodView& view, const Po
                             str(input.pod->metadata()->uid()));
     return s;
   }
-  s.reason = !c.init && !view.initialized && !view.init.empty() ? "PodInitializing" : "ContainerCreating";
+  s.reason =
+      !c.init && !c.ephemeral && !view.initialized && !view.init.empty() ? "PodInitializing" : "ContainerCreating";
   if (c.init && view.init_next != nullptr && &c != view.init_next && !view.initialized) s.reason = "PodInitializing";
   return s;
+}
+
+// What it was given, and how its volumes are mounted.
+void describe(const PodInput& input, const PodMemory& memory, const ContainerView& c, ContainerStatusValue& out) {
+  if (!c.ephemeral) {
+    const auto* resources = c.spec->resources();
+    out.has_resources = true;
+    out.allocated = out.requests = resources ? resource_list(resources->requests()) : ResourceList();
+    out.limits = resources ? resource_list(resources->limits()) : ResourceList();
+    // While a resize is on its way the container still has what it had.
+    if (auto actual = memory.actual_resources.find(c.name); actual != memory.actual_resources.end()) {
+      out.requests = actual->second.first;
+      out.limits = actual->second.second;
+    }
+  }
+  out.user = c.newest->user;
+  if (c.spec->volume_mounts() == nullptr) return;
+  for (const auto* m : *c.spec->volume_mounts()) {
+    const bool readonly = m->read_only().value_or(false);
+    auto recursive = str(m->recursive_read_only());
+    out.mounts.push_back({std::string(str(m->name())), std::string(str(m->mount_path())),
+                          !readonly                                        ? ""
+                          : recursive.empty() || recursive == "IfPossible" ? "Disabled"
+                                                                           : std::string(recursive),
+                          readonly});
+  }
 }
 
 ContainerStatusValue container_status(const PodInput& input, const PodView& view, const PodMemory& memory,
@@ -96,7 +125,7 @@ ContainerStatusValue container_status(const PodInput& input, const PodView& view
       return out;
     }
     out.state = waiting(input, view, memory, c);
-    if (!c.init || c.sidecar) out.started = false;
+    if (!c.ephemeral && (!c.init || c.sidecar)) out.started = false;
     return out;
   }
   const auto& newest = *c.newest;
@@ -104,6 +133,7 @@ ContainerStatusValue container_status(const PodInput& input, const PodView& view
   out.image_id = newest.image_ref;
   out.container_id = "containerd://" + newest.id;
   out.restart_count = static_cast<int>(newest.attempt);
+  describe(input, memory, c, out);
   if (c.previous && c.previous->state == ContainerState::kExited) {
     out.last_state = terminated(*c.previous, memory);
   } else if (was && was->container_id != out.container_id && was->state.kind == Kind::kTerminated) {
@@ -117,14 +147,23 @@ ContainerStatusValue container_status(const PodInput& input, const PodView& view
     out.started = c.running();
     out.ready = c.succeeded();
   }
+  if (c.ephemeral) {
+    out.started.reset();
+    out.ready = false;
+  }
   switch (newest.state) {
     case ContainerState::kRunning:
+      if (memory.hooking.count(newest.id) != 0) {
+        // As for a kubelet, it runs once its postStart hook has ended.
+        out.state = waiting(input, view, memory, c);
+        break;
+      }
       out.state.kind = Kind::kRunning;
       out.state.started_at = seconds(newest.started_at);
       break;
     case ContainerState::kExited: {
       out.state = terminated(newest, memory);
-      out.started = false;
+      if (!c.ephemeral) out.started = false;
       bool again = !ending && !view.over() && !(c.init && !c.sidecar && view.initialized) && view.restarts(c);
       if (again) {
         auto wait = waiting(input, view, memory, c);
@@ -148,23 +187,58 @@ std::string phase_of(const PodView& view, const PodStatusValue& s, bool ending) 
     if (!view.initialized && !c.sidecar && !c.succeeded()) return "Pending";
   }
   int waiting = 0, running = 0, stopped = 0, succeeded = 0;
-  for (const auto& c : s.containers) {
+  bool again = false;
+  for (size_t i = 0; i < s.containers.size(); ++i) {
+    const auto& c = s.containers[i];
     const auto& state =
         c.state.kind == Kind::kWaiting && c.last_state.kind == Kind::kTerminated ? c.last_state : c.state;
     if (state.kind == Kind::kRunning) ++running;
     if (state.kind == Kind::kWaiting || state.kind == Kind::kNone) ++waiting;
-    if (state.kind == Kind::kTerminated) {
-      ++stopped;
-      succeeded += state.exit_code == 0;
-    }
+    if (state.kind != Kind::kTerminated) continue;
+    ++stopped;
+    succeeded += state.exit_code == 0;
+    again |= view.main[i].newest == nullptr ? view.restart_policy != "Never" : view.restarts(view.main[i]);
   }
   if (waiting > 0) return "Pending";
+  for (const auto& c : view.init) running += c.sidecar && c.running();
   if (running > 0) return "Running";
-  if (stopped > 0 && !ending &&
-      (view.restart_policy == "Always" || (view.restart_policy == "OnFailure" && stopped != succeeded))) {
-    return "Running";
-  }
+  if (stopped > 0 && !ending && again) return "Running";
   return stopped == 0 ? "Pending" : stopped == succeeded ? "Succeeded" : "Failed";
+}
+
+// All messages of a pod share 12 KiB, each container the same part.
+void cut_messages(PodStatusValue& s) {
+  const size_t containers = s.init_containers.size() + s.containers.size() + s.ephemeral.size();
+  const size_t most = containers == 0 ? kMostMessages : kMostMessages / containers;
+  for (auto* list : {&s.init_containers, &s.containers, &s.ephemeral}) {
+    for (auto& c : *list) {
+      for (auto* state : {&c.state, &c.last_state}) {
+        if (state->kind == Kind::kTerminated && state->message.size() > most) state->message.resize(most);
+      }
+    }
+  }
+}
+
+// What the pod's readiness gates wait for; "" when all have opened.
+std::string closed_gates(const core::Pod& pod) {
+  std::vector<std::string> out;
+  if (pod.spec()->readiness_gates() == nullptr) return "";
+  for (const auto* gate : *pod.spec()->readiness_gates()) {
+    std::optional<std::string> status;
+    if (pod.status() && pod.status()->conditions()) {
+      for (const auto* c : *pod.status()->conditions()) {
+        if (str(c->type()) == str(gate->condition_type())) status = str(c->status());
+      }
+    }
+    if (!status) {
+      out.push_back(fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.",
+                                str(gate->condition_type())));
+    } else if (*status != "True") {
+      out.push_back(fmt::format("the status of pod readiness gate \"{}\" is not \"True\", but {}",
+                                str(gate->condition_type()), *status));
+    }
+  }
+  return fmt::format("{}", fmt::join(out, ", "));
 }
 
 }  // namespace
@@ -196,13 +270,15 @@ PodStatusValue derive_status(const PodInput& input, const PodView& view, const P
     s.containers.push_back(container_status(input, view, memory, c, ending));
     if (!c.ready) unready.push_back(c.name);
   }
+  for (const auto& c : view.ephemeral) s.ephemeral.push_back(container_status(input, view, memory, c, ending));
+  cut_messages(s);
   bool stopped = std::none_of(input.runtime->containers.begin(), input.runtime->containers.end(),
                               [](const Container& c) { return c.state == ContainerState::kRunning; });
   s.phase = phase_of(view, s, ending && stopped);
-  if (memory.terminal && !memory.terminal_reason.empty()) {
+  if (memory.termination) {
     s.phase = "Failed";
-    s.reason = memory.terminal_reason;
-    s.message = memory.terminal_message;
+    s.reason = memory.termination->reason;
+    s.message = memory.termination->message;
   } else if (memory.last.phase == "Failed" && !memory.last.reason.empty()) {
     s.phase = "Failed";
     s.reason = memory.last.reason;
@@ -217,7 +293,7 @@ PodStatusValue derive_status(const PodInput& input, const PodView& view, const P
     for (const auto& was : memory.last.conditions) {
       if (was.type == type && was.status == status && was.transition != 0) since = was.transition;
     }
-    s.conditions.push_back({type, status, std::move(reason), std::move(message), since});
+    s.conditions.push_back({type, status, std::move(reason), std::move(message), since, s.observed_generation});
   };
   condition("PodReadyToStartContainers", view.sandbox != nullptr, "", "");
   std::string completed = s.phase == "Succeeded" ? "PodCompleted" : s.phase == "Failed" ? "PodFailed" : "";
@@ -231,23 +307,13 @@ PodStatusValue derive_status(const PodInput& input, const PodView& view, const P
   std::string reason = !completed.empty() ? completed : ready ? "" : "ContainersNotReady";
   std::string message =
       ready || !completed.empty() ? "" : fmt::format("containers with unready status: [{}]", fmt::join(unready, " "));
-  std::string gate_message;
-  if (ready && pod.spec()->readiness_gates()) {
-    for (const auto* gate : *pod.spec()->readiness_gates()) {
-      bool passed = false;
-      if (pod.status() && pod.status()->conditions()) {
-        for (const auto* c : *pod.status()->conditions())
-          passed |= str(c->type()) == str(gate->condition_type()) && str(c->status()) == "True";
-      }
-      if (!passed)
-        gate_message = fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.",
-                                   str(gate->condition_type()));
-    }
-  }
+  std::string gate_message = ready ? closed_gates(pod) : "";
   condition("Ready", ready && gate_message.empty(), gate_message.empty() ? reason : "ReadinessGatesNotReady",
             gate_message.empty() ? message : gate_message);
   condition("ContainersReady", ready, reason, message);
   condition("PodScheduled", true, "", "");
+  if (memory.termination && memory.termination->disruption)
+    condition("DisruptionTarget", true, "TerminationByKubelet", memory.termination->message);
   return s;
 }
 

@@ -11,7 +11,7 @@ namespace gantry::nodeagent {
 struct ContainerView {
   const core::Container* spec = nullptr;
   std::string name;
-  bool init = false, sidecar = false;
+  bool init = false, sidecar = false, ephemeral = false;
   const Container* newest = nullptr;    // in any sandbox
   const Container* current = nullptr;   // newest, if it is in the current sandbox
   const Container* previous = nullptr;  // the one before newest
@@ -24,13 +24,13 @@ struct ContainerView {
 
 struct PodView {
   const Sandbox* sandbox = nullptr;  // the newest that is ready
-  std::vector<ContainerView> init, main;
+  std::vector<ContainerView> init, main, ephemeral;
   std::string restart_policy = "Always";
   bool initialized = false;                  // every init container is done (a sidecar: has started)
   const ContainerView* init_next = nullptr;  // the init container that is due, when not initialized
   bool init_failed = false;                  // and never to be tried again
 
-  /// By the restart policy, after this end.
+  /// After its last end: by its own rules, else its own policy, else the pod's.
   bool restarts(const ContainerView& c) const;
   /// Nothing runs and nothing will: the pod has Succeeded or Failed.
   bool over() const;

@@ -89,6 +89,7 @@ struct ContainerConfig {
   std::optional<int64_t> run_as_user, run_as_group;
   std::vector<int64_t> supplemental_groups;
   SeccompProfile seccomp;
+  std::string pid_target;  // id of the container whose processes it sees; "": as the sandbox says
 };
 
 struct Sandbox {
@@ -98,6 +99,12 @@ struct Sandbox {
   int64_t created_at = 0;  // unix nanoseconds, as all times of the runtime
   StringMap labels, annotations;
   std::vector<std::string> ips;  // empty with host network
+};
+
+struct ContainerUser {
+  int64_t uid = 0, gid = 0;
+  std::vector<int64_t> groups;
+  bool operator==(const ContainerUser&) const = default;
 };
 
 enum class ContainerState : uint8_t { kCreated, kRunning, kExited, kUnknown };
@@ -111,6 +118,7 @@ struct Container {
   std::string image, image_ref;  // as asked for; as resolved
   std::string log_path;          // absolute
   StringMap labels, annotations;
+  std::optional<ContainerUser> user;  // whom its process runs as, where the runtime tells it
 };
 
 /// What the runtime has of one pod, newest attempt first.

@@ -61,6 +61,10 @@ class FakeProbes final : public nodeagent::ProbeTransport {
   void tcp(const std::string& host, uint16_t port, Duration, std::function<void(Status)> done) override {
     answer(host + ":" + std::to_string(port), std::move(done));
   }
+  void grpc(const std::string& host, uint16_t port, const std::string& service, Duration,
+            std::function<void(Status)> done) override {
+    answer(host + ":" + std::to_string(port) + "/" + service, std::move(done));
+  }
   bool healthy = true;
   std::vector<std::string> asked;
 

@@ -1,5 +1,7 @@
 #include "services/nodeagent/runtime/testing/fake_runtime.h"
 
+#include <fmt/ranges.h>
+
 namespace gantry::testing {
 
 using namespace nodeagent;  // NOLINT(google-build-using-namespace): the fake of that namespace's interface
@@ -70,6 +72,7 @@ void FakeRuntime::find_image(const std::string& image, Done<std::string> done) {
 
 void FakeRuntime::pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) {
   calls.push_back("pull_image " + image);
+  if (held("pull_image", [=, this] { pull_image(image, sandbox, done); })) return;
   if (auto error = failure("pull_image")) return answer<std::string>(std::move(done), *error);
   if (images_) images_->insert(image);
   HollowRuntime::pull_image(image, sandbox, std::move(done));
@@ -99,6 +102,14 @@ void FakeRuntime::stop_container(const std::string& id, Duration grace, Done<gan
     end(id, 137, "Error");
     done(gantry::Done{});
   });
+}
+
+void FakeRuntime::exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration,
+                            Done<ExecResult> done) {
+  auto* c = container(container_id);
+  calls.push_back(fmt::format("exec_sync {} {}", c ? c->name : "?", fmt::join(command, " ")));
+  if (held("exec_sync", [=, this] { answer<ExecResult>(done, exec_result); })) return;
+  answer<ExecResult>(std::move(done), exec_result);
 }
 
 }  // namespace gantry::testing

@@ -18,6 +18,12 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   /// The next call of this name (run_sandbox, create_container, start_container, pull_image, stop_container, observe)
   /// answers the error.
   void fail_next(const std::string& call, Error error) { failures_[call].push_back(std::move(error)); }
+  /// Calls of this name (pull_image, exec_sync) are not answered until release().
+  void hold(const std::string& call) { held_[call]; }
+  void release(const std::string& call) {
+    for (auto& go : std::exchange(held_[call], {})) go();
+    held_.erase(call);
+  }
   /// Images that are there; others must be pulled.
   void only_images(std::set<std::string> images) { images_ = std::move(images); }
   /// The process of the newest container of that name ends.
@@ -47,12 +53,23 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   void start_container(const std::string& id, Done<gantry::Done> done) override;
   void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) override;
 
+  void exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,
+                 Done<ExecResult> done) override;
+
+  ExecResult exec_result;
   nodeagent::SandboxConfig last_sandbox;
   std::map<std::string, nodeagent::ContainerConfig> last_configs;  // by container name
 
  private:
   std::optional<Error> failure(const std::string& call);
   std::map<std::string, std::deque<Error>> failures_;
+  /// True when it waits: `go` runs on release().
+  bool held(const std::string& call, std::function<void()> go) {
+    auto found = held_.find(call);
+    if (found != held_.end()) found->second.push_back(std::move(go));
+    return found != held_.end();
+  }
+  std::map<std::string, std::vector<std::function<void()>>> held_;
   std::optional<std::set<std::string>> images_;
   bool ignore_terminate_ = false;
   std::map<std::string, Timer> kills_;  // by container id
