@@ -4,6 +4,9 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <gtest/gtest.h>
 
+#include "cri.grpc.pb.h"
+#include "libs/base/uv_loop.h"
+
 #include "services/nodeagent/agent/grpc_probe.h"
 
 namespace gantry::nodeagent {
@@ -29,7 +32,7 @@ class GrpcProbeTest : public ::testing::Test {
   }
   UvLoop loop_;
   int port_ = 0;
-  runtime::v1::ImageService::Service other_;
+  ::runtime::v1::ImageService::Service other_;
   std::unique_ptr<grpc::Server> server_;
 };
 
