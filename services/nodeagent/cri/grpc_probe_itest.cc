@@ -6,7 +6,6 @@
 
 #include "cri.grpc.pb.h"
 #include "libs/base/uv_loop.h"
-
 #include "services/nodeagent/agent/grpc_probe.h"
 
 namespace gantry::nodeagent {
