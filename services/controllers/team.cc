@@ -7,6 +7,7 @@
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/endpointslice/endpointslice.h"
 #include "services/controllers/gc/gc.h"
+#include "services/controllers/job/job.h"
 #include "services/controllers/namespace/namespace.h"
 #include "services/controllers/nodelifecycle/nodelifecycle.h"
 #include "services/controllers/podgc/podgc.h"
@@ -22,6 +23,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
+  if (name == "job") return std::make_unique<JobController>();
   if (name == "namespace") return std::make_unique<NamespaceController>();
   if (name == "nodelifecycle") return std::make_unique<NodeLifecycleController>(health);
   if (name == "podcidr") return std::make_unique<PodCidrController>(config.pod_network);
@@ -35,8 +37,8 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"clusterrole", "deployment", "endpointslice", "gc",     "namespace",     "nodelifecycle",
-          "podcidr",     "podgc",      "replicaset",    "rootca", "serviceaccount"};
+  return {"clusterrole",   "deployment", "endpointslice", "gc",         "job",    "namespace",
+          "nodelifecycle", "podcidr",    "podgc",         "replicaset", "rootca", "serviceaccount"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

@@ -71,9 +71,28 @@ bool controllers_may(const Attributes& a) {
   if (a.verb == "escalate") return a.resource == "clusterroles";  // the rules of aggregated roles
   if (a.resource == "secrets") return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
-  return writes(a) &&
-         any_of(a.resource, {"pods", "replicasets", "deployments", "endpoints", "endpointslices", "namespaces", "nodes",
-                             "services", "serviceaccounts", "configmaps", "events", "leases"});
+  return writes(a) && any_of(a.resource, {"pods",
+                                          "replicasets",
+                                          "deployments",
+                                          "endpoints",
+                                          "endpointslices",
+                                          "namespaces",
+                                          "nodes",
+                                          "services",
+                                          "serviceaccounts",
+                                          "configmaps",
+                                          "events",
+                                          "leases",
+                                          "jobs",
+                                          "cronjobs",
+                                          "statefulsets",
+                                          "daemonsets",
+                                          "controllerrevisions",
+                                          "replicationcontrollers",
+                                          "persistentvolumeclaims",
+                                          "horizontalpodautoscalers",
+                                          "poddisruptionbudgets",
+                                          "resourcequotas"});
 }
 
 bool scheduler_may(const Attributes& a) {

@@ -54,6 +54,19 @@ bus::Command remove(const model::Object& object, std::string_view propagation) {
   return command;
 }
 
+bus::Command drop_finalizer(const model::Object& object, std::string_view finalizer) {
+  std::string left;
+  if (const auto* all = object.meta()->finalizers()) {
+    for (const auto* f : *all) {
+      if (model::str(f) != finalizer) left += fmt::format("{}{}", left.empty() ? "" : ",", quote(model::str(f)));
+    }
+  }
+  bus::Command command = patch(
+      object, fmt::format(R"({{"metadata":{{"finalizers":{}}}}})", left.empty() ? "null" : fmt::format("[{}]", left)));
+  command.revision = object.revision();
+  return command;
+}
+
 std::string quote(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

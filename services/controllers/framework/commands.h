@@ -18,6 +18,8 @@ bus::Command update_status(const model::Object& base, model::Bytes changed);
 bus::Command patch(const model::Object& base, std::string json, std::string_view subresource = "");
 /// Guarded by the uid.
 bus::Command remove(const model::Object& object, std::string_view propagation = "");
+/// Merge patch that takes the finalizer away. Guarded by the revision: others hold finalizers too.
+bus::Command drop_finalizer(const model::Object& object, std::string_view finalizer);
 
 /// A JSON string literal.
 std::string quote(std::string_view text);

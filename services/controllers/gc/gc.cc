@@ -62,16 +62,6 @@ std::optional<const model::Object*> find_owner(const View& view, const model::Ob
 std::string list_of(const std::string& items) { return items.empty() ? "null" : fmt::format("[{}]", items); }
 
 // Merge patches of the metadata, guarded by the revision: what the view has of an object may be its metadata only.
-bus::Command drop_finalizer(const model::Object& object, std::string_view finalizer) {
-  std::string left;
-  for (const auto* f : *object.meta()->finalizers()) {
-    if (str(f) != finalizer) left += fmt::format("{}{}", left.empty() ? "" : ",", quote(str(f)));
-  }
-  bus::Command command = patch(object, fmt::format(R"({{"metadata":{{"finalizers":{}}}}})", list_of(left)));
-  command.revision = object.revision();
-  return command;
-}
-
 bus::Command drop_owner(const model::Object& object, std::string_view uid) {
   static const model::Type& type = *model::Schema::get().type("gantry.api.meta_v1.OwnerReference");
   std::string left;

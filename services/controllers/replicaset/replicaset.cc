@@ -8,7 +8,8 @@
 #include "schemas/api/core_v1_generated.h"
 #include "services/controllers/framework/claim.h"
 #include "services/controllers/framework/commands.h"
-#include "services/controllers/replicaset/victims.h"
+#include "services/controllers/framework/pods.h"
+#include "services/controllers/framework/victims.h"
 
 namespace gantry::controllers {
 
@@ -44,26 +45,6 @@ void ReplicaSetController::keys_for(const View& view, std::string_view resource,
 }
 
 namespace {
-
-model::Bytes pod_from_template(const model::Object& rs) {
-  static const model::Kind& kind = *model::Schema::get().by_resource("pods");
-  const auto* pod_template = rs.as<ReplicaSet>()->spec()->template_();
-  model::Draft pod(kind);
-  pod.set("metadata.generateName", fmt::format("{}-", rs.name()));
-  pod.set("metadata.namespace", rs.ns());
-  if (pod_template != nullptr && pod_template->metadata() != nullptr) {
-    const auto* source = reinterpret_cast<const flatbuffers::Table*>(pod_template->metadata());
-    for (const char* field : {"labels", "annotations", "finalizers"}) pod.copy_field("metadata", field, source);
-  }
-  pod.set("metadata.ownerReferences[+].apiVersion", rs.kind().api_version());
-  pod.set("metadata.ownerReferences[0].kind", rs.kind().kind);
-  pod.set("metadata.ownerReferences[0].name", rs.name());
-  pod.set("metadata.ownerReferences[0].uid", rs.uid());
-  pod.set("metadata.ownerReferences[0].controller", true);
-  pod.set("metadata.ownerReferences[0].blockOwnerDeletion", true);
-  if (pod_template != nullptr) pod.copy("spec", pod_template->spec());
-  return pod.bytes();
-}
 
 /// Pods on each node of all ReplicaSets with the same controller (a Deployment's), this one included.
 std::unordered_map<std::string, int> pods_per_node(const View& view, const model::Object& rs) {
@@ -174,7 +155,9 @@ void make(const model::Object& rs, int32_t missing, const Memory& memory, Decisi
   static const model::Kind& kind = *model::Schema::get().by_resource("pods");
   // After a failure one create goes ahead to see whether the others have a chance.
   int32_t n = memory.failures > 0 ? 1 : std::min(missing, ReplicaSetController::kBurst);
-  model::Bytes pod = pod_from_template(rs);
+  model::Draft draft = pod_from_template(rs, rs.as<ReplicaSet>()->spec()->template_());
+  draft.set("metadata.generateName", name_prefix(rs.name()));
+  model::Bytes pod = draft.bytes();
   for (int32_t i = 0; i < n; ++i) {
     decision.commands.push_back({create(kind, rs.ns(), pod),
                                  projection::Note{rs, "Normal", "SuccessfulCreate", "Created pod: {}"},

@@ -1,4 +1,4 @@
-#include "services/controllers/replicaset/victims.h"
+#include "services/controllers/framework/victims.h"
 
 #include <charconv>
 #include <cmath>
