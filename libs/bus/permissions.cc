@@ -91,7 +91,7 @@ Permissions operator_permissions(std::string_view identity) {
   auto p = base(identity);
   auto client = fmt::format("gantry.client.{}", encode_token(identity));
   add(p.publish, {client + ".open", client + ".*.in"});
-  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", client + ".*.out"});
+  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.trace", client + ".*.out"});
   return p;
 }
 

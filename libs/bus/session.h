@@ -43,6 +43,10 @@ class Session {
 /// SessionRequest::address of the agent's own health server.
 inline constexpr char kAgentAddress[] = "agent";
 
+/// The only word of SessionRequest::command, with kind Logs: not what a container wrote is asked for but how its pod
+/// came to be ready, one node.PodTrace (schemas/trace.fbs) on stdout.
+inline constexpr char kTraceCommand[] = "trace";
+
 struct SessionRequest {
   node::SessionKind kind = node::SessionKind::Logs;
   std::string ns, pod, uid, container;
@@ -56,6 +60,7 @@ struct SessionRequest {
   /// subresources. With `tls` the node speaks TLS to it and accepts any certificate.
   std::string address;
   bool tls = false;
+  bool trace() const { return kind == node::SessionKind::Logs && command.size() == 1 && command[0] == kTraceCommand; }
 };
 
 /// apigw's side: asks the node, answers with an open session or the node's error (kUnavailable when the agent does not

@@ -37,7 +37,7 @@ Result<PodTarget> target_of(const model::Object& object, bus::SessionRequest req
   auto has = [&](const std::vector<std::string>& names) {
     return std::find(names.begin(), names.end(), container) != names.end();
   };
-  const bool of_pod = request.kind == node::SessionKind::PortForward;  // not of one container
+  const bool of_pod = request.kind == node::SessionKind::PortForward || request.trace();  // not of one container
   if (!of_pod && container.empty() && object.meta() && object.meta()->annotations()) {
     const auto* preferred = model::lookup(object.meta()->annotations(), "kubectl.kubernetes.io/default-container");
     if (preferred) container = preferred->str();

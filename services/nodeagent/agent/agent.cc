@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "libs/base/ids.h"
+
 namespace gantry::nodeagent {
 
 namespace {
@@ -52,6 +54,13 @@ void Agent::start(bus::Bus* bus) {
     if (!weak.expired()) maybe_begin();
   });
   if (options_.dependencies && bus != nullptr) references_.listen(*bus, options_.node.node);
+  if (options_.disk && bus != nullptr) {
+    context_.traced = [bus, subject = fmt::format("gantry.node.{}.up.trace", encode_token(options_.node.node))](
+                          const std::string& trace) {
+      // Lost when the bus is away: whoever asks for the trace of the pod still gets it.
+      (void)bus->publish(subject, trace);
+    };
+  }
   Runtime::Events events;
   events.connected = [this] { on_connected(); };
   events.disconnected = [this](const std::string& why) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "libs/base/testing/manual_loop.h"
+#include "schemas/trace_generated.h"
 #include "services/nodeagent/agent/testing/fake_api.h"
 #include "services/nodeagent/runtime/testing/fake_runtime.h"
 
@@ -331,6 +332,24 @@ TEST_F(AgentTest, ReadinessIsWatchedToTheEnd) {
   EXPECT_TRUE(until([&] { return !api_.ready("default", "web"); }, seconds(3)));
   EXPECT_EQ(std::count(probes_.asked.begin(), probes_.asked.end(), "192.0.2.1:81"), 0);
   EXPECT_TRUE(until([&] { return gone("web"); }));
+}
+
+TEST_F(AgentTest, ATraceHasEveryStepUntilThePodIsReady) {
+  probes_.healthy = false;
+  put("web",
+      R"({"containers":[{"name":"web","image":"demo:1","readinessProbe":{"tcpSocket":{"port":80},"periodSeconds":1}}]})");
+  loop_.advance(seconds(3));
+  probes_.healthy = true;
+  EXPECT_TRUE(until([&] { return api_.ready("default", "web"); }, seconds(5)));
+  auto bytes = agent_->find("default", "web")->trace();
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  ASSERT_TRUE(verifier.VerifyBuffer<node::PodTrace>(nullptr));
+  const auto& trace = *flatbuffers::GetRoot<node::PodTrace>(bytes.data());
+  EXPECT_EQ(trace.name()->str(), "web");
+  std::vector<std::string> phases;
+  for (const auto* phase : *trace.phases()) phases.push_back(phase->name()->str());
+  EXPECT_THAT(phases, ::testing::UnorderedElementsAre("prepare", "sandbox", "image", "create", "start", "probes", "report"));
+  EXPECT_GE(trace.phases()->Get(5)->end() - trace.phases()->Get(5)->start(), 0);
 }
 
 TEST_F(AgentTest, ATerminatedPodTellsWhyAndKeepsIt) {

@@ -21,7 +21,9 @@ constexpr WallMicros kConfirmRetry = 1'000'000;
 
 void PodWorker::prepare(const Action& action) {
   auto refs = references(*spec(), !context_.disk);
+  trace_.begin("prepare");
   auto finish = [this, key = action.key](const Status& s) {
+    trace_.end("prepare");
     if (s.ok()) {
       memory_.prepared = true;
       memory_.prepare_failure.reset();
@@ -53,7 +55,9 @@ void PodWorker::prepare(const Action& action) {
 void PodWorker::run_sandbox(const Action& action) {
   auto config = render_sandbox(*spec(), context_.node, action.attempt);
   if (context_.disk) ensure_directory(config.log_directory);
+  trace_.begin("sandbox");
   context_.runtime.run_sandbox(config, guard([this, key = action.key](Result<std::string> id) {
+                                 trace_.end("sandbox");
                                  if (!id.ok()) {
                                    failed(memory_.sandbox_failure, "FailedCreatePodSandBox", id.error());
                                    record(true, "FailedCreatePodSandBox",

@@ -22,6 +22,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
     container_ = w_.find_container(action_.container);
     if (container_ == nullptr) return w_.complete(action_.key);
     image_ = str(container_->image());
+    w_.trace_.begin("image", action_.container);
     sandbox_ = render_sandbox(*w_.spec(), w_.context_.node, 0);
     for (const auto& s : w_.observed_.sandboxes) {
       if (s.id == action_.id) sandbox_.attempt = s.attempt;
@@ -52,6 +53,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
   }
 
   void fail(const char* reason, const Error& error) {
+    for (const char* phase : {"image", "create"}) w_.trace_.end(phase, action_.container);
     if (error.code != Code::kUnavailable || std::string_view(reason) == "ErrImagePull") {
       w_.memory_.launch_failures[action_.container].fail(reason, error.message, w_.context_.loop.wall());
       w_.record(true, "Failed", fmt::format("Error: {}: {}", reason, error.message));
@@ -74,6 +76,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
 
   // What was missing when the pod was prepared may be there by now.
   void create() {
+    w_.trace_.end("image", action_.container);
+    w_.trace_.begin("create", action_.container);
     w_.context_.references.ensure(std::string(w_.pod_.ns()), references(*w_.spec(), !w_.context_.disk),
                                   step<Done>([this](Status s) {
                                     if (!s.ok()) return fail("CreateContainerConfigError", s.error());
@@ -132,9 +136,12 @@ class Launch : public std::enable_shared_from_this<Launch> {
     w_.memory_.uncreated.erase(action_.key);
     w_.context_.runtime.create_container(
         action_.id, sandbox_, config_, step<std::string>([this](Result<std::string> id) {
+          w_.trace_.end("create", action_.container);
           if (!id.ok()) return fail("CreateContainerError", id.error());
+          w_.trace_.begin("start", action_.container);
           w_.record(false, "Created", "Created container: " + action_.container);
           w_.context_.runtime.start_container(*id, step<Done>([this, id = *id](Status s) {
+            w_.trace_.end("start", action_.container);
             if (!s.ok()) return fail("RunContainerError", s.error());
             w_.record(false, "Started", "Started container " + action_.container);
             w_.memory_.launch_failures.erase(action_.container);
@@ -149,8 +156,10 @@ class Launch : public std::enable_shared_from_this<Launch> {
     const auto* hook = container_ && container_->lifecycle() ? container_->lifecycle()->post_start() : nullptr;
     if (hook != nullptr) {
       w_.memory_.hooking.insert(id);
+      w_.trace_.begin("hook", action_.container);
       w_.run_hook(*hook, *container_, id, kPostStart, [self = shared_from_this(), this, id](const Status& s) {
         w_.memory_.hooking.erase(id);
+        w_.trace_.end("hook", action_.container);
         if (!s.ok()) {
           w_.memory_.hook_failures[id] = s.error().message;
           w_.record(true, "FailedPostStartHook", "PostStartHook failed");
@@ -158,6 +167,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
         w_.wake();
       });
     }
+    if (container_ && (container_->readiness_probe() || container_->startup_probe()))
+      w_.trace_.begin("probes", action_.container);
     w_.complete(action_.key);
   }
 

@@ -22,7 +22,8 @@ PodWorker::PodWorker(WorkerContext& context, std::string uid, RuntimePod observe
           },
           [this](const std::string& container, const std::string& kind, const std::string& message) {
             record(true, "Unhealthy", fmt::format("{} probe failed: {}", kind, message));
-          }) {
+          }),
+      trace_(context.loop) {
   observed_.uid = uid_;
   wake();
 }
@@ -99,6 +100,7 @@ void PodWorker::decide() {
     context_.statuses.set(uid_, std::string(pod_.ns()), std::string(pod_.name()),
                           encode_status(pod_.ns(), pod_.name(), uid_, decision.status, spec()));
     correct_api();
+    if (!trace_.done()) follow_readiness();
   }
   if (decision.finished) {
     finished_ = true;
@@ -114,6 +116,20 @@ void PodWorker::decide() {
     requeue_ = context_.loop.after(Duration(delay), [this] { wake(); });
   }
   for (const auto& action : decision.actions) act(action);
+}
+
+void PodWorker::follow_readiness() {
+  const auto& status = memory_.last;
+  const bool ready = std::any_of(status.conditions.begin(), status.conditions.end(),
+                                 [](const auto& c) { return c.type == "Ready" && c.status; });
+  if (!ready && !memory_.terminal) return;
+  for (const auto& c : status.containers) trace_.end("probes", c.name);
+  trace_.begin("report");
+  trace_.ready();
+  context_.statuses.when_settled(uid_, guard([this] {
+                                   trace_.end("report");
+                                   if (context_.traced) context_.traced(trace());
+                                 }));
 }
 
 void PodWorker::correct_api() {

@@ -10,6 +10,7 @@
 
 #include "libs/model/object.h"
 #include "services/nodeagent/agent/executor.h"
+#include "services/nodeagent/agent/pod_trace.h"
 #include "services/nodeagent/agent/prober.h"
 #include "services/nodeagent/agent/reference_store.h"
 #include "services/nodeagent/agent/status_manager.h"
@@ -35,6 +36,8 @@ struct WorkerContext {
   /// Nothing is left of this pod: drop its worker.
   std::function<void(const std::string& uid)> finished;
   bool disk = true;  // false: hollow, nothing is written
+  /// A node.PodTrace, once for each pod; may be empty.
+  std::function<void(std::string trace)> traced = {};
 };
 
 /// Loop's thread only.
@@ -58,6 +61,8 @@ class PodWorker {
   const model::Object& pod() const { return pod_; }
   const RuntimePod& observed() const { return observed_; }
   const PodStatusValue& status() const { return memory_.last; }
+  /// How it came to be ready, so far: a node.PodTrace. Empty for what only the runtime knows.
+  std::string trace() const { return pod_ ? trace_.encode(context_.node.node, *spec()) : std::string(); }
   bool refers_to(const std::string& resource, const std::string& name) const;
 
  private:
@@ -92,6 +97,8 @@ class PodWorker {
   void run_hook(const core::LifecycleHandler& hook, const core::Container& container, const std::string& id,
                 Duration timeout, std::function<void(Status)> done);
   void probe();
+  /// Ready for the first time, or over: the trace ends when the gateway has heard of it.
+  void follow_readiness();
   void record(bool warning, const std::string& reason, const std::string& message);
   FindReference find_reference() const;
   std::string log() const;
@@ -114,6 +121,7 @@ class PodWorker {
   RuntimePod observed_;
   PodMemory memory_;
   Prober prober_;
+  PodTrace trace_;
   std::vector<VolumePlan> volumes_;
   std::set<std::string> completed_;  // actions done but not yet covered by an observation
   bool observing_ = false, observe_again_ = false, woken_ = false;

@@ -67,11 +67,24 @@ void Sessions::on_offer(Offer given) {
     return offer->refuse({Code::kNotFound, fmt::format("pods \"{}\" not found", r.pod)});
   }
   if (r.kind == node::SessionKind::PortForward) return forward(offer, *pod);
+  if (r.trace()) return trace(offer, *pod);
   auto container = r.container;
   if (container.empty() && pod->pod() && pod->pod().as<core::Pod>()->spec()->containers()->size() > 0) {
     container = str(pod->pod().as<core::Pod>()->spec()->containers()->Get(0)->name());
   }
   r.kind == node::SessionKind::Logs ? logs(offer, *pod, container) : command(offer, *pod, container);
+}
+
+void Sessions::trace(const std::shared_ptr<Offer>& offer, const PodWorker& pod) {
+  auto place = open_.insert(open_.end(), Open{});
+  bus::Session::Callbacks callbacks;
+  callbacks.data = [](node::Channel, std::string_view, bool) {};
+  callbacks.closed = [close = closer(place)](const bus::SessionEnd&) { close(); };
+  callbacks.writable = [] {};
+  std::shared_ptr<bus::Session> session = offer->accept(std::move(callbacks));
+  place->session = session;
+  session->write(node::Channel::Stdout, pod.trace());
+  session->close({});
 }
 
 void Sessions::logs(const std::shared_ptr<Offer>& offer, const PodWorker& pod, const std::string& name) {

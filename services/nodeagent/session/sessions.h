@@ -33,6 +33,7 @@ class Sessions {
   /// exec and attach
   void command(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod,
                const std::string& container);
+  void trace(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod);
   void dial(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer);
   void forward(const std::shared_ptr<bus::SessionAcceptor::Offer>& offer, const PodWorker& pod);
   /// A callback that ends the session at `place`.

@@ -152,6 +152,12 @@ void add_client_commands(CLI::App& app, int& exit_code, std::vector<std::string>
   add.in_namespace(restart_app);
   add.named(restart_app, "deployment/NAME");
 
+  auto* trace_app = add.verb(app, "trace", "How long each step took until a pod was ready", trace);
+  add.in_namespace(trace_app);
+  add.named(trace_app, "POD or pod/NAME; with -f none: every pod of the cluster");
+  trace_app->add_flag("-f,--follow", o.follow, "Each pod that becomes ready from now on");
+  trace_app->add_option("-o,--output", o.output, "json: one object a pod");
+
   auto* events_app = add.verb(app, "events", "The event stream, live and decoded", events);
   // Without one, events of all namespaces.
   events_app->add_option("-n,--namespace", o.ns, "Only of this namespace");

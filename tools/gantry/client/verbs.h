@@ -1,4 +1,4 @@
-// What `gantry get|apply|delete|scale|logs|exec|rollout|events` do, with kubectl's words and output.
+// What `gantry get|apply|delete|scale|logs|exec|rollout|events|trace` do, with kubectl's words and output.
 #pragma once
 
 #include <optional>
@@ -37,6 +37,7 @@ Status scale(const Options& options);
 Status rollout_status(const Options& options);
 Status rollout_restart(const Options& options);
 Status events(const Options& options);
+Status trace(const Options& options);
 /// These two return the exit code; that of exec is the command's.
 Result<int> logs(const Options& options);
 Result<int> exec(const Options& options);
