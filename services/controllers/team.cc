@@ -4,6 +4,7 @@
 
 #include "libs/projection/cache.h"
 #include "services/controllers/clusterrole/clusterrole.h"
+#include "services/controllers/cronjob/cronjob.h"
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/endpointslice/endpointslice.h"
 #include "services/controllers/gc/gc.h"
@@ -14,12 +15,14 @@
 #include "services/controllers/replicaset/replicaset.h"
 #include "services/controllers/rootca/rootca.h"
 #include "services/controllers/serviceaccount/serviceaccount.h"
+#include "services/controllers/ttlafterfinished/ttlafterfinished.h"
 
 namespace gantry::controllers {
 namespace {
 
 std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health) {
   if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
+  if (name == "cronjob") return std::make_unique<CronJobController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
@@ -31,14 +34,16 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "replicaset") return std::make_unique<ReplicaSetController>();
   if (name == "rootca") return std::make_unique<RootCaController>(config.root_ca_pem);
   if (name == "serviceaccount") return std::make_unique<ServiceAccountController>();
+  if (name == "ttlafterfinished") return std::make_unique<TtlAfterFinishedController>();
   LOG(FATAL) << "no such controller: " << name;
 }
 
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"clusterrole",   "deployment", "endpointslice", "gc",         "job",    "namespace",
-          "nodelifecycle", "podcidr",    "podgc",         "replicaset", "rootca", "serviceaccount"};
+  return {"clusterrole", "cronjob",   "deployment",     "endpointslice",   "gc",
+          "job",         "namespace", "nodelifecycle",  "podcidr",         "podgc",
+          "replicaset",  "rootca",    "serviceaccount", "ttlafterfinished"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

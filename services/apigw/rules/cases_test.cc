@@ -185,7 +185,7 @@ TEST(Cases, Jobs) {
       "cronjobs",
       R"({"spec":{"schedule":"* * * * *","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"a","image":"b"}]}}}}}})",
       {{R"({"spec":{"schedule":"x","timeZone":"local"}})",
-        {"spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: x",
+        {"spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x]",
          "spec.timeZone: Invalid value: \"local\": timeZone must be an explicit time zone as defined in "
          "https://www.iana.org/time-zones"}},
        {R"({"spec":{"timeZone":"Europe/Nowhere"}})",

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "libs/cron/schedule.h"
 #include "libs/model/names.h"
 
 namespace gantry::apigw {
@@ -16,35 +17,6 @@ namespace {
 bool number(std::string_view text, int& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   return error == std::errc() && end == text.data() + text.size();
-}
-
-/// One field of a crontab line: numbers, names, ranges, steps and lists of them.
-bool schedule_field(std::string_view field, int low, int high, std::string_view names) {
-  const auto value = [&](std::string_view text, int& out) {
-    if (number(text, out)) return out >= low && out <= high;
-    std::string lower(text);
-    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    const size_t at = lower.size() == 3 ? names.find(lower) : std::string_view::npos;
-    out = at == std::string_view::npos ? -1 : static_cast<int>(at / 3) + low;
-    return at != std::string_view::npos && at % 3 == 0;
-  };
-  while (true) {
-    const size_t comma = std::min(field.find(','), field.size());
-    std::string_view part = field.substr(0, comma);
-    if (const size_t slash = part.find('/'); slash != std::string_view::npos) {
-      int step = 0;
-      if (!number(part.substr(slash + 1), step) || step <= 0) return false;
-      part = part.substr(0, slash);
-    }
-    if (part != "*" && part != "?") {
-      const size_t dash = part.find('-');
-      int from = 0, to = 0;
-      if (!value(part.substr(0, dash), from)) return false;
-      if (dash != std::string_view::npos && (!value(part.substr(dash + 1), to) || to < from)) return false;
-    }
-    if (comma == field.size()) return true;
-    field.remove_prefix(comma + 1);
-  }
 }
 
 bool goes_up(std::string_view path) {
@@ -136,26 +108,8 @@ std::string check_cidr(std::string_view cidr) {
 std::string check_schedule(std::string_view schedule) {
   if (schedule.starts_with("TZ=") || schedule.starts_with("CRON_TZ="))
     return "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-  if (schedule.starts_with("@")) {
-    for (const char* word : {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}) {
-      if (schedule == word) return "";
-    }
-    const bool every = schedule.starts_with("@every ") && schedule.size() > 8 &&
-                       std::isdigit(static_cast<unsigned char>(schedule[7])) != 0;
-    return every ? "" : fmt::format("unrecognized descriptor: {}", schedule);
-  }
-  std::vector<std::string_view> fields;
-  for (std::string_view rest = schedule; !rest.empty();) {
-    const size_t end = std::min(rest.find_first_of(" \t"), rest.size());
-    if (end > 0) fields.push_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  if (fields.size() != 5) return fmt::format("expected exactly 5 fields, found {}: {}", fields.size(), schedule);
-  const bool good = schedule_field(fields[0], 0, 59, "") && schedule_field(fields[1], 0, 23, "") &&
-                    schedule_field(fields[2], 1, 31, "") &&
-                    schedule_field(fields[3], 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec") &&
-                    schedule_field(fields[4], 0, 6, "sunmontuewedthufrisat");
-  return good ? "" : fmt::format("failed to parse schedule: {}", schedule);
+  auto parsed = cron::Schedule::parse(schedule);
+  return parsed.ok() ? "" : parsed.error().message;
 }
 
 std::string check_time_zone(std::string_view zone) {
