@@ -10,6 +10,7 @@
 #include "libs/service/service.h"
 #include "libs/state/redis_store.h"
 #include "services/apigw/commands/commands.h"
+#include "services/apigw/commands/csi_relay.h"
 #include "services/apigw/core/api.h"
 #include "services/apigw/relay/relay.h"
 #include "services/apigw/render/render.h"
@@ -139,7 +140,8 @@ struct Gateway {
         api(make_api(service.loop(), store, with_usage(o.api, usage))),
         rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
-        commands(bus::make_command_server(service.loop(), service.bus(), command_handler(service.loop(), *api),
+        commands(bus::make_command_server(service.loop(), service.bus(),
+                                          with_csi(service.bus(), command_handler(service.loop(), *api)),
                                           kMaxCommands)),
         sessions(service.loop(), *api, service.bus()) {
     for (const auto& listen : o.listen) {

@@ -11,6 +11,7 @@
 #include "services/nodeagent/node/cni.h"
 #include "services/nodeagent/node/registrar.h"
 #include "services/nodeagent/node/usage_reporter.h"
+#include "services/nodeagent/node_csi.h"
 #include "services/nodeagent/runtime/hollow_runtime.h"
 #include "services/nodeagent/runtime_choice.h"
 #include "services/nodeagent/session/log_rotator.h"
@@ -38,6 +39,7 @@ struct Node {
   std::unique_ptr<ProbeTransport> probes;
   std::unique_ptr<Runtime> runtime;
   std::unique_ptr<Registrar> registrar;
+  std::unique_ptr<NodeCsi> csi;
   std::unique_ptr<Agent> agent;
   std::unique_ptr<Sessions> sessions;
   std::unique_ptr<LogRotator> rotator;
@@ -159,6 +161,10 @@ Status start_real(service::Service& s, const Options& options) {
   });
   node->agent = std::make_unique<Agent>(s.loop(), s.commands(), *node->runtime, *node->executor, *node->probes,
                                         *node->pods, node->sequence, std::move(agent));
+  auto csi = NodeCsi::make(s.loop(), s.bus(), s.commands(), *node->executor, name, node->agent->node().paths);
+  if (!csi.ok()) return csi.error();
+  node->csi = std::move(*csi);
+  if (node->csi) node->csi->attach(*node->agent);
   node->sessions = std::make_unique<Sessions>(
       s.loop(), s.bus(), *node->runtime, *node->executor, *node->agent, name,
       [&s] { return s.health_port() == 0 ? std::string() : fmt::format("127.0.0.1:{}", s.health_port()); });

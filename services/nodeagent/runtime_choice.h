@@ -6,10 +6,14 @@
 
 #include "libs/base/uv_loop.h"
 #include "services/nodeagent/runtime/runtime.h"
+#include "services/nodeagent/volume/csi_transport.h"
 
 namespace gantry::nodeagent {
 
 /// `socket`: a path, with or without unix://.
 Result<std::unique_ptr<Runtime>> make_runtime(UvLoop& loop, std::string socket, const std::string& exec_directory);
+
+/// How CSI drivers are called; null in a build without gRPC.
+std::unique_ptr<CsiTransport> make_csi_transport(UvLoop& loop);
 
 }  // namespace gantry::nodeagent

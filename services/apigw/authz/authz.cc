@@ -43,6 +43,8 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
     return a.ns == "kube-node-lease" && (a.verb == "create" ? a.name.empty() || a.name == node : a.name == node) &&
            any_of(a.verb, {"get", "create", "update", "patch"});
   }
+  if (a.resource == "persistentvolumeclaims" && any_of(a.verb, {"list", "watch"}))
+    return a.node == node && a.metadata_only;
   if (a.resource == "persistentvolumeclaims")
     return facts.refers(node, a.resource, a.ns, a.name) &&
            (a.verb == "get" || (a.subresource == "status" && any_of(a.verb, {"update", "patch"})));
@@ -90,6 +92,7 @@ bool controllers_may(const Attributes& a) {
                                           "controllerrevisions",
                                           "replicationcontrollers",
                                           "persistentvolumeclaims",
+                                          "persistentvolumes",
                                           "horizontalpodautoscalers",
                                           "poddisruptionbudgets",
                                           "resourcequotas"});
@@ -97,8 +100,11 @@ bool controllers_may(const Attributes& a) {
 
 bool scheduler_may(const Attributes& a) {
   if (reads(a))
-    return any_of(a.resource, {"pods", "nodes", "namespaces", "services", "replicasets", "deployments"}) ||
+    return any_of(a.resource, {"pods", "nodes", "namespaces", "services", "replicasets", "deployments",
+                               "persistentvolumeclaims", "persistentvolumes", "storageclasses", "csinodes"}) ||
            holds_leases(a, "kube-system");
+  // The node that a claim's volume is to be made for.
+  if (a.resource == "persistentvolumeclaims") return a.verb == "patch" && a.subresource.empty();
   if (a.resource == "pods") {
     return (a.verb == "create" && any_of(a.subresource, {"binding", "eviction"})) ||
            (a.verb == "delete" && a.subresource.empty()) ||

@@ -5,6 +5,7 @@
 
 #include "libs/bus/events.h"
 #include "libs/bus/testing/fake_bus.h"
+#include "services/apigw/commands/csi_relay.h"
 #include "services/apigw/core/testing/test_gateway.h"
 #include "services/apigw/relay/relay.h"
 
@@ -30,7 +31,7 @@ class CommandsTest : public ::testing::Test {
   gantry::testing::FakeNetwork network{g.loop};
   std::unique_ptr<gantry::testing::FakeBus> gateway = network.connect("apigw");
   std::shared_ptr<bus::CommandServer> server =
-      bus::make_command_server(g.loop, *gateway, command_handler(g.loop, *g.api));
+      bus::make_command_server(g.loop, *gateway, with_csi(*gateway, command_handler(g.loop, *g.api)));
 };
 
 TEST_F(CommandsTest, TheSubjectSaysWhoAsks) {
@@ -55,6 +56,25 @@ TEST_F(CommandsTest, ObjectsComeInTheFormAskedFor) {
   EXPECT_EQ(Json::parse(send("admin", list)->json)["kind"], "Table");
   list.as_table = false;
   EXPECT_EQ(send("admin", list)->items.size(), 1);
+}
+
+TEST_F(CommandsTest, DriversAreCalledThroughTheirNode) {
+  auto node = network.connect("node-n1", bus::permissions_for("node-n1"));
+  std::string asked, answer = R"({"response":{"volume":{"volume_id":"v"}}})";
+  auto serving = node->subscribe("gantry.node.n1.down.csi", "", [&](const bus::Message& m) {
+    asked = m.data;
+    EXPECT_TRUE(node->publish(m.reply, answer).ok());
+  });
+  const bus::Command call{
+      .verb = bus::Verb::Create, .resource = "nodes", .subresource = "csi", .name = "n1", .json = R"({"method":"x"})"};
+  EXPECT_EQ(send("controllers", call)->json, R"({"volume":{"volume_id":"v"}})");
+  EXPECT_EQ(asked, call.json);
+  answer = fmt::format(R"({{"code":{},"error":"no room"}})", static_cast<int>(Code::kTooManyRequests));
+  const auto full = send("controllers", call);
+  EXPECT_EQ(full.code(), Code::kTooManyRequests);
+  EXPECT_EQ(full.error().message, "no room");
+  EXPECT_EQ(send("admin", call).code(), Code::kForbidden);
+  EXPECT_EQ(send("node-n1", call).code(), Code::kForbidden);
 }
 
 TEST_F(CommandsTest, ErrorsTravelWhole) {

@@ -75,6 +75,12 @@ void visit_references(const model::Object& pod, const std::function<void(std::st
   visit_containers(spec->init_containers(), refer);
   visit_containers(spec->ephemeral_containers(), refer);
   visit_volumes(*spec, refer);
+  if (spec->volumes() != nullptr) {
+    for (const auto* volume : *spec->volumes()) {  // a claim of its own
+      if (volume->ephemeral() != nullptr)
+        visit("persistentvolumeclaims", fmt::format("{}-{}", pod.name(), str(volume->name())));
+    }
+  }
   if (spec->image_pull_secrets() != nullptr) {
     for (const auto* secret : *spec->image_pull_secrets()) refer("secrets", secret->name());
   }
@@ -135,7 +141,9 @@ void World::at_heads_of(std::vector<std::string> resources, std::function<void(S
 std::vector<std::string> World::dependents(std::string_view resource, std::string_view ns,
                                            std::string_view name) const {
   std::vector<std::string> nodes;
-  if (resource != "configmaps" && resource != "secrets" && resource != "serviceaccounts") return nodes;
+  if (resource != "configmaps" && resource != "secrets" && resource != "serviceaccounts" &&
+      resource != "persistentvolumeclaims")
+    return nodes;
   pods_->cache().for_each_by("reference", reference(resource, ns, name), [&](const model::Object& pod) {
     nodes.emplace_back(str(pod.as<core::Pod>()->spec()->node_name()));
   });

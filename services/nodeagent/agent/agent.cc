@@ -8,6 +8,7 @@ namespace gantry::nodeagent {
 
 namespace {
 constexpr Duration kListRetry = std::chrono::seconds(1);
+constexpr Duration kSweepRetry = std::chrono::seconds(10);
 }  // namespace
 
 Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& executor, ProbeTransport& probes,
@@ -128,15 +129,14 @@ void Agent::maybe_begin() {
 void Agent::sweep() {
   std::set<std::string> keep;
   for (const auto& [uid, _] : workers_) keep.insert(uid);
+  auto stale = std::make_shared<std::vector<std::string>>();
   context_.executor.run(
-      [keep, paths = options_.node.paths] {
+      [keep, stale, paths = options_.node.paths] {
         std::error_code error;
         for (std::filesystem::directory_iterator it(paths.root + "/pods", error), end; !error && it != end;
              it.increment(error)) {
           auto uid = it->path().filename().string();
-          if (keep.count(uid) != 0) continue;
-          auto removed = remove_pod_directory(paths, uid);
-          if (!removed.ok()) LOG(WARNING) << removed.error().message;
+          if (keep.count(uid) == 0) stale->push_back(uid);
         }
         for (std::filesystem::directory_iterator it(paths.root + "/logs/pods", error), end; !error && it != end;
              it.increment(error)) {
@@ -145,7 +145,39 @@ void Agent::sweep() {
           if (keep.count(name.substr(name.rfind('_') + 1)) == 0) std::filesystem::remove_all(it->path(), ignored);
         }
       },
-      [] {});
+      [this, stale, weak = std::weak_ptr<bool>(alive_)] {
+        if (weak.expired()) return;
+        for (const auto& uid : *stale) sweep_pod(uid);
+        if (stale->empty() && context_.csi != nullptr) context_.csi->tidy();
+      });
+}
+
+void Agent::sweep_pod(const std::string& uid) {
+  if (workers_.count(uid) != 0) return;
+  auto remove = [this, uid](const Status& unmounted) {
+    if (!unmounted.ok()) {  // its driver is not there yet
+      LOG(WARNING) << "pod uid=" << uid << " left by an earlier run: " << unmounted.error().message;
+      sweep_again_ = loop_.after(kSweepRetry, [this] { sweep(); });
+      return;
+    }
+    context_.executor.run(
+        [uid, paths = options_.node.paths] {
+          auto removed = remove_pod_directory(paths, uid);
+          if (!removed.ok()) LOG(WARNING) << removed.error().message;
+        },
+        [this, weak = std::weak_ptr<bool>(alive_)] {
+          if (!weak.expired() && context_.csi != nullptr) context_.csi->tidy();
+        });
+  };
+  if (context_.csi == nullptr) return remove(Done{});
+  context_.csi->unmount(uid, [remove, weak = std::weak_ptr<bool>(alive_)](const Status& s) {
+    if (!weak.expired()) remove(s);
+  });
+}
+
+void Agent::on_driver() {
+  for (auto& [_, w] : workers_) w->retry_volumes();
+  if (synced_ && options_.disk) sweep();
 }
 
 void Agent::on_pod_change(const projection::Change& change) {

@@ -36,6 +36,10 @@ class Agent {
           record) {
     context_.record = std::move(record);
   }
+  /// Volumes of CSI drivers; before start(). It outlives the Agent.
+  void use_csi(CsiVolumes& csi) { context_.csi = &csi; }
+  /// A driver came: pods that wait for a volume try again, and what an earlier run left staged goes.
+  void on_driver();
   /// Told when the runtime comes and goes.
   void on_runtime(std::function<void(bool connected, const std::string& why)> changed) {
     runtime_changed_ = std::move(changed);
@@ -60,6 +64,7 @@ class Agent {
   void on_listed(Result<std::vector<RuntimePod>> pods);
   void maybe_begin();
   void sweep();
+  void sweep_pod(const std::string& uid);
   void apply(const model::Object& pod);
   void apply_gone(const model::Object& pod);
   PodWorker& worker(const std::string& uid, RuntimePod observed);
@@ -76,7 +81,7 @@ class Agent {
   std::map<std::string, RuntimePod> found_;                    // listed before the pods were known
   bool listed_ = false, synced_ = false, listing_ = false;
   std::function<void(bool, const std::string&)> runtime_changed_;
-  Timer relist_, retry_;
+  Timer relist_, retry_, sweep_again_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

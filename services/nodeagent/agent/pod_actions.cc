@@ -16,6 +16,7 @@ void ensure_directory(const std::string& path) {
 }
 
 constexpr WallMicros kConfirmRetry = 1'000'000;
+constexpr Duration kUnmountRetry = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -25,7 +26,7 @@ void PodWorker::prepare(const Action& action) {
   auto finish = [this, key = action.key](const Status& s) {
     trace_.end("prepare");
     if (s.ok()) {
-      memory_.prepared = true;
+      memory_.prepared = !std::exchange(volumes_stale_, false);
       memory_.prepare_failure.reset();
     } else {
       failed(memory_.prepare_failure, "FailedMount", s.error());
@@ -34,22 +35,37 @@ void PodWorker::prepare(const Action& action) {
     memory_.in_flight.erase(key);
     wake();
   };
-  context_.references.ensure(std::string(pod_.ns()), refs, guard([this, finish](Status ensured) {
-                               if (!ensured.ok()) return finish(ensured);
-                               auto plan = plan_volumes(*spec(), context_.node, memory_.pod_ips, find_reference());
-                               if (!plan.ok()) return finish(plan.error());
-                               volumes_ = std::move(*plan);
-                               if (!context_.disk || volumes_.empty()) return finish(Done{});
-                               auto outcome = std::make_shared<Status>(Done{});
-                               context_.executor.run(
-                                   [outcome, volumes = volumes_] {
-                                     for (const auto& volume : volumes) {
-                                       *outcome = write_volume(volume);
-                                       if (!outcome->ok()) return;
-                                     }
-                                   },
-                                   guard([outcome, finish] { finish(*outcome); }));
-                             }));
+  context_.references.ensure(
+      std::string(pod_.ns()), refs, guard([this, finish](Status ensured) {
+        if (!ensured.ok()) return finish(ensured);
+        auto plan = plan_volumes(*spec(), context_.node, memory_.pod_ips, find_reference());
+        if (!plan.ok()) return finish(plan.error());
+        volumes_ = std::move(*plan);
+        if (!context_.disk || volumes_.empty()) return finish(Done{});
+        auto outcome = std::make_shared<Status>(Done{});
+        context_.executor.run(
+            [outcome, volumes = volumes_] {
+              for (const auto& volume : volumes) {
+                *outcome = write_volume(volume);
+                if (!outcome->ok()) return;
+              }
+            },
+            guard([this, outcome, finish] { outcome->ok() ? mount_next(0, finish) : finish(*outcome); }));
+      }));
+}
+
+// Those of CSI drivers, one after another.
+void PodWorker::mount_next(size_t index, std::function<void(Status)> done) {
+  while (index < volumes_.size() && volumes_[index].kind != VolumePlan::Kind::kCsi) ++index;
+  if (index >= volumes_.size()) return done(Done{});
+  if (context_.csi == nullptr) {
+    return done(Error{Code::kInvalid, fmt::format("MountVolume.SetUp failed for volume \"{}\" : this node has no CSI",
+                                                  volumes_[index].spec_name)});
+  }
+  context_.csi->mount(uid_, volumes_[index], guard([this, index, done = std::move(done)](const Status& s) mutable {
+                        if (!s.ok()) return done(s);
+                        mount_next(index + 1, std::move(done));
+                      }));
 }
 
 void PodWorker::run_sandbox(const Action& action) {
@@ -132,6 +148,17 @@ void PodWorker::cleanup(const Action& action) {
     wake();
   };
   if (!context_.disk) return finish(Done{});
+  if (context_.csi == nullptr) return remove_files(finish);
+  // Nothing is forgotten while a driver still has the volume: it would be taken away from under who uses it next.
+  context_.csi->unmount(uid_, guard([this, action, finish](const Status& s) {
+                          if (s.ok()) return remove_files(finish);
+                          LOG(WARNING) << log() << s.error().message;
+                          record(true, "FailedUnmount", s.error().message);
+                          cleanup_retry_ = context_.loop.after(kUnmountRetry, [this, action] { cleanup(action); });
+                        }));
+}
+
+void PodWorker::remove_files(std::function<void(Status)> done) {
   auto outcome = std::make_shared<Status>(Done{});
   auto logs = context_.node.paths.logs(observed_.ns, observed_.name, uid_);
   context_.executor.run(
@@ -140,7 +167,7 @@ void PodWorker::cleanup(const Action& action) {
         std::error_code ignored;
         std::filesystem::remove_all(logs, ignored);
       },
-      guard([outcome, finish] { finish(*outcome); }));
+      guard([outcome, done = std::move(done)] { done(*outcome); }));
 }
 
 void PodWorker::confirm(const Action& action) {

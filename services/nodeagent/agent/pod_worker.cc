@@ -81,7 +81,14 @@ void PodWorker::reference_changed(const std::string& resource, const std::string
   for (auto& [_, failure] : memory_.launch_failures) {
     if (failure.reason == "CreateContainerConfigError") failure.retry_at = 0;
   }
+  volumes_stale_ = memory_.in_flight.count("prepare") != 0;
   memory_.prepared = false;  // volumes are written again; containers that run are not touched
+  wake();
+}
+
+void PodWorker::retry_volumes() {
+  if (!memory_.prepare_failure) return;
+  memory_.prepare_failure->retry_at = 0;
   wake();
 }
 

@@ -16,6 +16,7 @@
 #include "services/nodeagent/agent/status_manager.h"
 #include "services/nodeagent/pod/pod_machine.h"
 #include "services/nodeagent/render/configs.h"
+#include "services/nodeagent/volume/csi_volumes.h"
 #include "services/nodeagent/volume/setup.h"
 
 namespace gantry::nodeagent {
@@ -38,6 +39,7 @@ struct WorkerContext {
   bool disk = true;  // false: hollow, nothing is written
   /// A node.PodTrace, once for each pod; may be empty.
   std::function<void(std::string trace)> traced = {};
+  CsiVolumes* csi = nullptr;  // null: no CSI drivers here
 };
 
 /// Loop's thread only.
@@ -54,7 +56,9 @@ class PodWorker {
   void observe();
   /// Ends it before its time, as Failed; only the first reason counts. Nothing happens to one that has ended.
   void terminate(Termination why);
-  /// A ConfigMap or Secret that it refers to changed.
+  /// Something that volumes wait for may be there now.
+  void retry_volumes();
+  /// A ConfigMap, Secret or claim that it refers to changed.
   void reference_changed(const std::string& resource, const std::string& ns, const std::string& name);
 
   const std::string& uid() const { return uid_; }
@@ -86,7 +90,9 @@ class PodWorker {
   void pre_stop(const Action& action);
   void stop_container(const Action& action);
   void remove_container(const Action& action);
+  void mount_next(size_t index, std::function<void(Status)> done);
   void cleanup(const Action& action);
+  void remove_files(std::function<void(Status)> done);
   void confirm(const Action& action);
 
   const core::Pod* spec() const { return pod_ ? pod_.as<core::Pod>() : nullptr; }
@@ -123,9 +129,10 @@ class PodWorker {
   Prober prober_;
   PodTrace trace_;
   std::vector<VolumePlan> volumes_;
+  bool volumes_stale_ = false;       // something that they are made of changed while they were written
   std::set<std::string> completed_;  // actions done but not yet covered by an observation
   bool observing_ = false, observe_again_ = false, woken_ = false;
-  Timer requeue_, reobserve_;
+  Timer requeue_, reobserve_, cleanup_retry_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

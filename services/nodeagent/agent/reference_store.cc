@@ -3,15 +3,37 @@
 #include <nlohmann/json.hpp>
 
 #include "schemas/api/authentication_v1_generated.h"
+#include "schemas/api/core_more_v1_generated.h"
 
 namespace gantry::nodeagent {
 
 namespace {
 constexpr Duration kRetry = std::chrono::seconds(2);
+
+/// What says how a volume is mounted: never from memory, as nobody tells when it changes.
+bool always_fresh(const std::string& resource) {
+  return resource == "persistentvolumeclaims" || resource == "persistentvolumes" || resource == "csidrivers";
+}
+
+bool namespaced(const std::string& resource) { return resource != "persistentvolumes" && resource != "csidrivers"; }
+
+/// What must be known besides `object`: of a claim its volume, of a volume its driver.
+std::vector<Reference> beyond(const model::Object& object) {
+  if (object.kind().resource == "persistentvolumeclaims") {
+    const auto* spec = object.as<core::PersistentVolumeClaim>()->spec();
+    if (spec != nullptr && !model::str(spec->volume_name()).empty())
+      return {{"persistentvolumes", std::string(model::str(spec->volume_name()))}};
+  } else if (object.kind().resource == "persistentvolumes") {
+    const auto* spec = object.as<core::PersistentVolume>()->spec();
+    if (spec != nullptr && spec->csi() != nullptr)
+      return {{"csidrivers", std::string(model::str(spec->csi()->driver()))}};
+  }
+  return {};
+}
 }  // namespace
 
 void ReferenceStore::listen(bus::Bus& bus, const std::string& node) {
-  for (const char* resource : {"configmaps", "secrets"}) {
+  for (const char* resource : {"configmaps", "secrets", "persistentvolumeclaims"}) {
     bus::FeedCallbacks callbacks;
     callbacks.reset = [this, resource = std::string(resource)](uint64_t, const auto&) {
       // What was announced meanwhile is not known: look at all.
@@ -45,7 +67,12 @@ void ReferenceStore::ensure(const std::string& ns, const std::vector<Reference>&
   auto waiting = std::make_shared<Waiting>();
   waiting->done = std::move(done);
   for (const auto& r : references) {
-    Key key{r.resource, ns, r.name};
+    Key key{r.resource, namespaced(r.resource) ? ns : "", r.name};
+    if (always_fresh(r.resource)) {
+      ++waiting->left;
+      fetch(key, [waiting](Status s) { waiting->finish(s); });
+      continue;
+    }
     if (auto found = known_.find(key); found != known_.end() && found->second) continue;
     ++waiting->left;
     fetch(key, [waiting](Status s) { waiting->finish(s); });
@@ -71,7 +98,9 @@ void ReferenceStore::fetch(const Key& key, std::function<void(Status)> done) {
     const auto* kind = model::Schema::get().by_resource(key[0]);
     if (!model::verify(*kind->type, r->object))
       return done(Error{Code::kInternal, "the gateway's answer is not well-formed"});
-    known_[key] = model::Object(*kind, std::move(r->object), r->revision);
+    model::Object object(*kind, std::move(r->object), r->revision);
+    known_[key] = object;
+    if (auto more = beyond(object); !more.empty()) return ensure(key[1], more, done);
     done(gantry::Done{});
   });
 }

@@ -1,5 +1,6 @@
 // The ConfigMaps and Secrets that this node's pods refer to: fetched when first needed, fetched again when the node's
-// partition says that they changed. Tokens for their volumes likewise, renewed after four fifths of their time.
+// partition says that they changed. Tokens for their volumes likewise, renewed after four fifths of their time. Claims,
+// with the volumes that they are bound to and the drivers of these, are fetched each time.
 #pragma once
 
 #include <functional>

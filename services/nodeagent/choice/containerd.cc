@@ -1,5 +1,6 @@
 #include "services/nodeagent/cri/cri_runtime.h"
 #include "services/nodeagent/runtime_choice.h"
+#include "services/nodeagent/volume/csi/grpc_transport.h"
 
 namespace gantry::nodeagent {
 
@@ -8,5 +9,7 @@ Result<std::unique_ptr<Runtime>> make_runtime(UvLoop& loop, std::string socket, 
   if (socket.rfind(kScheme, 0) == 0) socket.erase(0, kScheme.size());
   return make_cri_runtime(loop, {std::move(socket), exec_directory});
 }
+
+std::unique_ptr<CsiTransport> make_csi_transport(UvLoop& loop) { return make_grpc_transport(loop); }
 
 }  // namespace gantry::nodeagent
