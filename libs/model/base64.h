@@ -1,4 +1,4 @@
-// Internal to libs/model: base64 as Go's StdEncoding reads and writes it.
+// base64 as Go's StdEncoding reads and writes it.
 #pragma once
 
 #include <string>

@@ -22,6 +22,8 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                   [this](const std::string& resource, const std::string& ns, const std::string& name) {
                     for (auto& [_, w] : workers_) w->reference_changed(resource, ns, name);
                   }),
+      services_(loop, commands),
+      images_(loop, runtime, options_.parallel_pulls),
       context_{loop,
                runtime,
                commands,
@@ -29,6 +31,8 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                probes,
                statuses_,
                references_,
+               services_,
+               images_,
                options_.node,
                nullptr,
                [this](const std::string& uid) {
@@ -42,6 +46,7 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                },
                options_.disk} {
   options_.node.hollow = !options_.disk;
+  options_.node.services = [this](std::string_view ns, const auto& visit) { services_.for_each(ns, visit); };
 }
 
 Agent::~Agent() = default;

@@ -17,6 +17,7 @@ struct AgentOptions {
   bool dependencies = true;  // listen for changed ConfigMaps and Secrets
   /// Looks at every pod's containers again, should an event ever have been missed.
   Duration relist = std::chrono::minutes(1);
+  size_t parallel_pulls = 5;  // images that are pulled at once; 0: no limit
 };
 
 /// A worker for each pod that is wanted or that runs. Nothing is decided before both the pods of this node and the
@@ -76,6 +77,8 @@ class Agent {
   AgentOptions options_;
   StatusManager statuses_;
   ReferenceStore references_;
+  ServiceLinks services_;
+  ImagePuller images_;
   WorkerContext context_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // by uid
   std::map<std::string, RuntimePod> found_;                    // listed before the pods were known

@@ -348,7 +348,8 @@ TEST_F(AgentTest, ATraceHasEveryStepUntilThePodIsReady) {
   EXPECT_EQ(trace.name()->str(), "web");
   std::vector<std::string> phases;
   for (const auto* phase : *trace.phases()) phases.push_back(phase->name()->str());
-  EXPECT_THAT(phases, ::testing::UnorderedElementsAre("prepare", "sandbox", "image", "create", "start", "probes", "report"));
+  EXPECT_THAT(phases,
+              ::testing::UnorderedElementsAre("prepare", "sandbox", "image", "create", "start", "probes", "report"));
   EXPECT_GE(trace.phases()->Get(5)->end() - trace.phases()->Get(5)->start(), 0);
 }
 

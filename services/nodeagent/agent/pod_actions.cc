@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "services/nodeagent/agent/pod_worker.h"
+#include "services/nodeagent/render/hosts.h"
 
 namespace gantry::nodeagent {
 
@@ -38,7 +39,7 @@ void PodWorker::prepare(const Action& action) {
   context_.references.ensure(
       std::string(pod_.ns()), refs, guard([this, finish](Status ensured) {
         if (!ensured.ok()) return finish(ensured);
-        auto plan = plan_volumes(*spec(), context_.node, memory_.pod_ips, find_reference());
+        auto plan = plan_volumes(*spec(), context_.node, pod_ips(), find_reference());
         if (!plan.ok()) return finish(plan.error());
         volumes_ = std::move(*plan);
         if (!context_.disk || volumes_.empty()) return finish(Done{});
@@ -69,18 +70,27 @@ void PodWorker::mount_next(size_t index, std::function<void(Status)> done) {
 }
 
 void PodWorker::run_sandbox(const Action& action) {
-  auto config = render_sandbox(*spec(), context_.node, action.attempt);
-  if (context_.disk) ensure_directory(config.log_directory);
   trace_.begin("sandbox");
-  context_.runtime.run_sandbox(config, guard([this, key = action.key](Result<std::string> id) {
-                                 trace_.end("sandbox");
-                                 if (!id.ok()) {
-                                   failed(memory_.sandbox_failure, "FailedCreatePodSandBox", id.error());
-                                   record(true, "FailedCreatePodSandBox",
-                                          "Failed to create pod sandbox: " + id.error().message);
-                                 }
-                                 complete(key);
-                               }));
+  auto fail = [this, key = action.key](const Error& error) {
+    trace_.end("sandbox");
+    failed(memory_.sandbox_failure, "FailedCreatePodSandBox", error);
+    record(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: " + error.message);
+    complete(key);
+  };
+  if (auto hostname = kernel_hostname(*spec(), context_.node); !hostname.ok()) return fail(hostname.error());
+  // The handler of its runtime class; most have none.
+  context_.services.runtime_handler(
+      std::string(str(spec()->spec()->runtime_class_name())), guard([this, action, fail](Result<std::string> handler) {
+        if (!handler.ok()) return fail(handler.error());
+        auto config = render_sandbox(*spec(), context_.node, action.attempt);
+        config.runtime_handler = std::move(*handler);
+        if (context_.disk) ensure_directory(config.log_directory);
+        context_.runtime.run_sandbox(config, guard([this, fail, key = action.key](Result<std::string> id) {
+                                       if (!id.ok()) return fail(id.error());
+                                       trace_.end("sandbox");
+                                       complete(key);
+                                     }));
+      }));
 }
 
 void PodWorker::stop_sandbox(const Action& action) {

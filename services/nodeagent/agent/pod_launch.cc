@@ -1,8 +1,10 @@
 // Bringing one container up: image, configuration, create, start, postStart hook. Each step's failure has its own
 // reason in the status.
 #include <filesystem>
+#include <fstream>
 
 #include "services/nodeagent/agent/pod_worker.h"
+#include "services/nodeagent/render/hosts.h"
 #include "services/nodeagent/volume/sub_path.h"
 
 namespace gantry::nodeagent {
@@ -10,7 +12,14 @@ namespace gantry::nodeagent {
 using model::str;
 
 namespace {
+
 constexpr Duration kPostStart = std::chrono::hours(1);  // a hook that hangs keeps its container from running
+
+std::string machine_hosts() {
+  std::ifstream in("/etc/hosts");
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
 }  // namespace
 
 /// One launch; owned by its callbacks, over when the worker is gone.
@@ -27,22 +36,15 @@ class Launch : public std::enable_shared_from_this<Launch> {
     for (const auto& s : w_.observed_.sandboxes) {
       if (s.id == action_.id) sandbox_.attempt = s.attempt;
     }
-    auto policy = pull_policy(*container_);
-    if (policy == "Always") return pull();
-    w_.context_.runtime.find_image(
-        image_, step<std::string>([this, policy](Result<std::string> found) {
-          if (!found.ok()) return fail("ErrImagePull", found.error());
-          if (!found->empty()) {
-            w_.record(false, "Pulled", fmt::format("Container image \"{}\" already present on machine", image_));
-            return create();
-          }
-          if (policy == "Never") {
-            return fail("ErrImageNeverPull",
-                        {Code::kInvalid,
-                         fmt::format("Container image \"{}\" is not present with pull policy of Never", image_)});
-          }
-          pull();
-        }));
+    // Who may pull it is not known before the pod's secrets are.
+    std::vector<Reference> secrets;
+    if (const auto* names = w_.spec()->spec()->image_pull_secrets()) {
+      for (const auto* secret : *names) secrets.push_back({"secrets", std::string(str(secret->name()))});
+    }
+    w_.context_.references.ensure(std::string(w_.pod_.ns()), secrets, step<Done>([this, secrets](Status s) {
+                                    if (!s.ok()) return fail("ErrImagePull", s.error());
+                                    pull(secrets);
+                                  }));
   }
 
  private:
@@ -52,26 +54,43 @@ class Launch : public std::enable_shared_from_this<Launch> {
     return w_.guard([self = shared_from_this(), f = std::move(f)](Result<T> r) mutable { f(std::move(r)); });
   }
 
-  void fail(const char* reason, const Error& error) {
+  void fail(const std::string& reason, const Error& error) {
     for (const char* phase : {"image", "create"}) w_.trace_.end(phase, action_.container);
-    if (error.code != Code::kUnavailable || std::string_view(reason) == "ErrImagePull") {
+    const bool of_image = reason.find("Image") != std::string::npos;
+    if (error.code != Code::kUnavailable || of_image) {
       w_.memory_.launch_failures[action_.container].fail(reason, error.message, w_.context_.loop.wall());
-      w_.record(true, "Failed", fmt::format("Error: {}: {}", reason, error.message));
+      w_.record(true, "Failed", "Error: " + (of_image ? reason : error.message));
     }
     w_.complete(action_.key);
   }
 
-  void pull() {
-    w_.record(false, "Pulling", fmt::format("Pulling image \"{}\"", image_));
-    w_.context_.runtime.pull_image(
-        image_, sandbox_, step<std::string>([this](Result<std::string> pulled) {
-          if (!pulled.ok()) {
-            w_.record(true, "Failed", fmt::format("Failed to pull image \"{}\": {}", image_, pulled.error().message));
-            return fail("ErrImagePull", pulled.error());
-          }
-          w_.record(false, "Pulled", fmt::format("Successfully pulled image \"{}\"", image_));
-          create();
-        }));
+  void pull(const std::vector<Reference>& secrets) {
+    container_ = w_.find_container(action_.container);
+    if (container_ == nullptr) return w_.complete(action_.key);
+    ImagePuller::Request request;
+    request.image = image_;
+    request.policy = pull_policy(*container_);
+    request.sandbox = sandbox_;
+    for (const auto& secret : secrets) {
+      auto found = w_.context_.references.find("secrets", w_.pod_.ns(), secret.name);
+      if (!found) {
+        w_.record(true, "FailedToRetrieveImagePullSecret",
+                  fmt::format("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not "
+                              "succeed.",
+                              secret.name));
+      } else if (auto added = request.credentials.add(found); !added.ok()) {
+        LOG(WARNING) << w_.log() << "secret=" << secret.name << " " << added.error().message;
+      }
+    }
+    request.record = w_.guard([this](bool warning, const std::string& reason, const std::string& message) {
+      w_.record(warning, reason, message);
+    });
+    w_.context_.images.ensure(std::move(request),
+                              w_.guard([this, self = shared_from_this()](ImagePuller::Outcome outcome) {
+                                if (!outcome.ok()) return fail(outcome.reason, outcome.error);
+                                known_ = std::move(outcome.image);
+                                create();
+                              }));
   }
 
   // What was missing when the pod was prepared may be there by now.
@@ -81,16 +100,25 @@ class Launch : public std::enable_shared_from_this<Launch> {
     w_.context_.references.ensure(std::string(w_.pod_.ns()), references(*w_.spec(), !w_.context_.disk),
                                   step<Done>([this](Status s) {
                                     if (!s.ok()) return fail("CreateContainerConfigError", s.error());
-                                    configure();
+                                    link();
                                   }));
+  }
+
+  // The Services of its namespace, for its environment.
+  void link() {
+    if (!w_.context_.disk || !w_.spec()->spec()->enable_service_links().value_or(true)) return configure();
+    w_.context_.services.ensure(std::string(w_.pod_.ns()), step<Done>([this](Status s) {
+                                  if (!s.ok()) return fail("CreateContainerConfigError", s.error());
+                                  configure();
+                                }));
   }
 
   void configure() {
     // The pod may have a newer revision by now: its pointers are taken anew after each wait.
     container_ = w_.find_container(action_.container);
     if (container_ == nullptr || w_.memory_.ending) return w_.complete(action_.key);
-    auto config = render_container(*w_.spec(), *container_, action_.attempt, w_.context_.node, w_.memory_.pod_ips,
-                                   w_.volumes_, w_.find_reference());
+    auto config = render_container(*w_.spec(), *container_, action_.attempt, w_.context_.node, w_.pod_ips(),
+                                   w_.volumes_, w_.find_reference(), &known_);
     if (!config.ok()) return fail("CreateContainerConfigError", config.error());
     config_ = std::move(*config);
     config_.pid_target = pid_target();
@@ -98,7 +126,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
     auto outcome = std::make_shared<Status>(Done{});
     auto staged = std::make_shared<ContainerConfig>(config_);
     auto parts = std::make_shared<Status>(Done{});
-    auto hosts = render_hosts(*w_.spec(), w_.context_.node, w_.memory_.pod_ips);
+    const bool on_host = w_.spec()->spec()->host_network().value_or(false);
+    auto hosts = render_hosts(*w_.spec(), w_.context_.node, w_.memory_.pod_ips, on_host ? machine_hosts() : "");
     w_.context_.executor.run(
         [outcome, staged, parts, hosts, hosts_path = w_.context_.node.paths.hosts(w_.uid_),
          logs = sandbox_.log_directory + "/" + config_.name,
@@ -176,6 +205,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
   Action action_;
   const core::Container* container_ = nullptr;
   std::string image_;
+  Image known_;
   SandboxConfig sandbox_;
   ContainerConfig config_;
 };

@@ -13,7 +13,9 @@
 #include "services/nodeagent/agent/pod_trace.h"
 #include "services/nodeagent/agent/prober.h"
 #include "services/nodeagent/agent/reference_store.h"
+#include "services/nodeagent/agent/service_links.h"
 #include "services/nodeagent/agent/status_manager.h"
+#include "services/nodeagent/image/puller.h"
 #include "services/nodeagent/pod/pod_machine.h"
 #include "services/nodeagent/render/configs.h"
 #include "services/nodeagent/volume/csi_volumes.h"
@@ -30,6 +32,8 @@ struct WorkerContext {
   ProbeTransport& probes;
   StatusManager& statuses;
   ReferenceStore& references;
+  ServiceLinks& services;
+  ImagePuller& images;
   NodeContext& node;
   /// An Event about a pod. `container`: adds its field path.
   std::function<void(const model::Object& pod, bool warning, const std::string& reason, const std::string& message)>
@@ -107,6 +111,11 @@ class PodWorker {
   void follow_readiness();
   void record(bool warning, const std::string& reason, const std::string& message);
   FindReference find_reference() const;
+  /// The host's with the host's network.
+  const std::vector<std::string>& pod_ips() const {
+    const bool host = spec()->spec() != nullptr && spec()->spec()->host_network().value_or(false);
+    return host ? context_.node.host_ips : memory_.pod_ips;
+  }
   std::string log() const;
   /// Where probes reach the pod; empty as long as it has no network.
   std::string address() const;

@@ -34,6 +34,28 @@ void set_namespaces(const SandboxConfig& config, v1::NamespaceOption* to) {
   to->set_network(config.host_network ? v1::NODE : v1::POD);
   to->set_ipc(config.host_ipc ? v1::NODE : v1::POD);
   to->set_pid(config.host_pid ? v1::NODE : config.share_pid ? v1::POD : v1::CONTAINER);
+  if (!config.host_users) to->mutable_userns_options()->set_mode(v1::POD);
+}
+
+void set_selinux(const SeLinux& from, v1::SELinuxOption* to) {
+  to->set_user(from.user);
+  to->set_role(from.role);
+  to->set_type(from.type);
+  to->set_level(from.level);
+}
+
+void set_apparmor(const std::string& profile, v1::LinuxContainerSecurityContext* to) {
+  if (profile.empty()) return;
+  constexpr std::string_view kLocalhost = "localhost/";
+  to->set_apparmor_profile(profile);
+  auto* typed = to->mutable_apparmor();
+  if (profile.starts_with(kLocalhost)) {
+    typed->set_profile_type(v1::SecurityProfile::Localhost);
+    typed->set_localhost_ref(profile.substr(kLocalhost.size()));
+  } else {
+    typed->set_profile_type(profile == "unconfined" ? v1::SecurityProfile::Unconfined
+                                                    : v1::SecurityProfile::RuntimeDefault);
+  }
 }
 
 ContainerState to_state(v1::ContainerState state) {
@@ -50,6 +72,22 @@ ContainerState to_state(v1::ContainerState state) {
 }
 
 }  // namespace
+
+v1::LinuxContainerResources to_proto(const Resources& from) {
+  v1::LinuxContainerResources out;
+  out.set_cpu_shares(from.cpu_shares);
+  out.set_cpu_quota(from.cpu_quota);
+  out.set_cpu_period(from.cpu_period);
+  out.set_memory_limit_in_bytes(from.memory_limit);
+  out.set_oom_score_adj(from.oom_score_adj);
+  for (const auto& [size, bytes] : from.hugepages) {
+    auto* limit = out.add_hugepage_limits();
+    limit->set_page_size(size);
+    limit->set_limit(static_cast<uint64_t>(bytes));
+  }
+  copy_map(from.unified, out.mutable_unified());
+  return out;
+}
 
 v1::PodSandboxConfig to_proto(const SandboxConfig& config) {
   v1::PodSandboxConfig out;
@@ -82,7 +120,11 @@ v1::PodSandboxConfig to_proto(const SandboxConfig& config) {
   if (config.run_as_group) security->mutable_run_as_group()->set_value(*config.run_as_group);
   for (auto group : config.supplemental_groups) security->add_supplemental_groups(group);
   security->set_privileged(config.privileged);
+  if (config.strict_groups) security->set_supplemental_groups_policy(v1::Strict);
   set_seccomp(config.seccomp, security->mutable_seccomp());
+  if (!config.selinux.empty()) set_selinux(config.selinux, security->mutable_selinux_options());
+  *linux_config->mutable_overhead() = to_proto(config.overhead);
+  *linux_config->mutable_resources() = to_proto(config.resources);
   return out;
 }
 
@@ -120,12 +162,7 @@ v1::ContainerConfig to_proto(const ContainerConfig& config, const SandboxConfig&
   out.set_stdin(config.in);
   out.set_stdin_once(config.stdin_once);
   out.set_tty(config.tty);
-  auto* resources = out.mutable_linux()->mutable_resources();
-  resources->set_cpu_shares(config.cpu_shares);
-  resources->set_cpu_quota(config.cpu_quota);
-  resources->set_cpu_period(config.cpu_period);
-  resources->set_memory_limit_in_bytes(config.memory_limit);
-  resources->set_oom_score_adj(config.oom_score_adj);
+  *out.mutable_linux()->mutable_resources() = to_proto(config.resources);
   auto* security = out.mutable_linux()->mutable_security_context();
   set_namespaces(sandbox, security->mutable_namespace_options());
   if (!config.pid_target.empty()) {
@@ -139,10 +176,14 @@ v1::ContainerConfig to_proto(const ContainerConfig& config, const SandboxConfig&
   for (const auto& s : config.drop_capabilities) security->mutable_capabilities()->add_drop_capabilities(s);
   if (config.run_as_user) security->mutable_run_as_user()->set_value(*config.run_as_user);
   if (config.run_as_group) security->mutable_run_as_group()->set_value(*config.run_as_group);
+  if (!config.run_as_user) security->set_run_as_username(config.run_as_username);
   for (auto group : config.supplemental_groups) security->add_supplemental_groups(group);
+  if (config.strict_groups) security->set_supplemental_groups_policy(v1::Strict);
   set_seccomp(config.seccomp, security->mutable_seccomp());
+  set_apparmor(config.apparmor, security);
+  if (!config.selinux.empty()) set_selinux(config.selinux, security->mutable_selinux_options());
   // What a container should not see of the host's kernel, as every Kubernetes runtime client asks for.
-  if (!config.privileged) {
+  if (!config.privileged && !config.unmasked_proc) {
     for (const char* path :
          {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
           "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}) {
@@ -152,6 +193,18 @@ v1::ContainerConfig to_proto(const ContainerConfig& config, const SandboxConfig&
       security->add_readonly_paths(path);
     }
   }
+  return out;
+}
+
+Image from_proto(const v1::Image& image) {
+  Image out;
+  out.id = image.id();
+  out.tags.assign(image.repo_tags().begin(), image.repo_tags().end());
+  out.digests.assign(image.repo_digests().begin(), image.repo_digests().end());
+  out.size = image.size();
+  if (image.has_uid()) out.uid = image.uid().value();
+  out.username = image.username();
+  out.pinned = image.pinned();
   return out;
 }
 

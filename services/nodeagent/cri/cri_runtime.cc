@@ -87,8 +87,13 @@ class CriRuntime final : public Runtime {
   void run_sandbox(const SandboxConfig& config, Done<std::string> done) override;
   void stop_sandbox(const std::string& id, Done<gantry::Done> done) override;
   void remove_sandbox(const std::string& id, Done<gantry::Done> done) override;
-  void find_image(const std::string& image, Done<std::string> done) override;
-  void pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) override;
+  void find_image(const std::string& image, Done<std::optional<Image>> done) override;
+  void pull_image(const std::string& image, const SandboxConfig& sandbox, const RegistryAuth* auth,
+                  Done<std::string> done) override;
+  void list_images(Done<std::vector<Image>> done) override;
+  void remove_image(const std::string& id, Done<gantry::Done> done) override;
+  void image_filesystem(Done<FsUsage> done) override;
+  void update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) override;
   void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox, const ContainerConfig& config,
                         Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
@@ -105,6 +110,7 @@ class CriRuntime final : public Runtime {
                  Done<ExecResult> done) override;
   void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) override;
   void usage(Done<std::vector<ContainerUsage>> done) override;
+  void pod_usage(Done<std::vector<PodUsage>> done) override;
 
  private:
   // A call of the RuntimeService; images have their own.
@@ -153,6 +159,10 @@ void CriRuntime::status(Done<RuntimeStatus> done) {
               [done, status](Result<v1::StatusResponse> r) mutable {
                 if (!r.ok()) return done(r.error());
                 status.ready = true;
+                for (const auto& handler : r->runtime_handlers())
+                  status.handlers.push_back({handler.name(), handler.features().user_namespaces(),
+                                             handler.features().recursive_read_only_mounts()});
+                status.supplemental_groups_policy = r->features().supplemental_groups_policy();
                 for (const auto& condition : r->status().conditions()) {
                   if (condition.status()) continue;
                   status.ready = false;
@@ -193,25 +203,73 @@ void CriRuntime::remove_sandbox(const std::string& id, Done<gantry::Done> done) 
        }));
 }
 
-void CriRuntime::find_image(const std::string& image, Done<std::string> done) {
+void CriRuntime::find_image(const std::string& image, Done<std::optional<Image>> done) {
   v1::ImageStatusRequest request;
   request.mutable_image()->set_image(image);
   calls_->call(images_->async(), &ImageStub::async::ImageStatus, std::move(request), kQuick,
                [done = std::move(done)](Result<v1::ImageStatusResponse> r) {
                  if (!r.ok() && r.code() != Code::kNotFound) return done(r.error());
-                 done(r.ok() ? r->image().id() : std::string());
+                 if (!r.ok() || r->image().id().empty()) return done(std::optional<Image>());
+                 done(std::optional(cri::from_proto(r->image())));
                });
 }
 
-void CriRuntime::pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) {
+void CriRuntime::pull_image(const std::string& image, const SandboxConfig& sandbox, const RegistryAuth* auth,
+                            Done<std::string> done) {
   v1::PullImageRequest request;
   request.mutable_image()->set_image(image);
   *request.mutable_sandbox_config() = cri::to_proto(sandbox);
+  if (auth != nullptr) {
+    auto* to = request.mutable_auth();
+    to->set_username(auth->username);
+    to->set_password(auth->password);
+    to->set_server_address(auth->server);
+    to->set_identity_token(auth->identity_token);
+    to->set_registry_token(auth->registry_token);
+  }
   calls_->call(images_->async(), &ImageStub::async::PullImage, std::move(request), kPull,
                [done = std::move(done)](Result<v1::PullImageResponse> r) {
                  if (!r.ok()) return done(r.error());
                  done(r->image_ref());
                });
+}
+
+void CriRuntime::list_images(Done<std::vector<Image>> done) {
+  calls_->call(images_->async(), &ImageStub::async::ListImages, v1::ListImagesRequest(), kQuick,
+               [done = std::move(done)](Result<v1::ListImagesResponse> r) {
+                 if (!r.ok()) return done(r.error());
+                 std::vector<Image> out;
+                 for (const auto& image : r->images()) out.push_back(cri::from_proto(image));
+                 done(std::move(out));
+               });
+}
+
+void CriRuntime::remove_image(const std::string& id, Done<gantry::Done> done) {
+  v1::RemoveImageRequest request;
+  request.mutable_image()->set_image(id);
+  calls_->call(images_->async(), &ImageStub::async::RemoveImage, std::move(request), kCreate,
+               gone_is_fine<v1::RemoveImageResponse>(std::move(done)));
+}
+
+void CriRuntime::image_filesystem(Done<FsUsage> done) {
+  calls_->call(images_->async(), &ImageStub::async::ImageFsInfo, v1::ImageFsInfoRequest(), kQuick,
+               [done = std::move(done)](Result<v1::ImageFsInfoResponse> r) {
+                 if (!r.ok()) return done(r.error());
+                 if (r->image_filesystems().empty()) return done(FsUsage{});
+                 const auto& fs = r->image_filesystems(0);
+                 done(FsUsage{fs.fs_id().mountpoint(), fs.used_bytes().value(), fs.inodes_used().value()});
+               });
+}
+
+void CriRuntime::update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) {
+  v1::UpdateContainerResourcesRequest request;
+  request.set_container_id(id);
+  *request.mutable_linux() = cri::to_proto(resources);
+  call(&RuntimeStub::async::UpdateContainerResources, std::move(request), kQuick,
+       [done = std::move(done)](Result<v1::UpdateContainerResourcesResponse> r) {
+         if (!r.ok()) return done(r.error());
+         done(gantry::Done{});
+       });
 }
 
 void CriRuntime::create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
@@ -341,7 +399,29 @@ void CriRuntime::usage(Done<std::vector<ContainerUsage>> done) {
            if (!labels.contains(kPodUidLabel) || !stats.has_cpu()) continue;
            out.push_back({stats.attributes().id(), label(kPodUidLabel), label(kPodNamespaceLabel), label(kPodNameLabel),
                           stats.attributes().metadata().name(), stats.cpu().usage_core_nano_seconds().value(),
-                          stats.memory().working_set_bytes().value(), stats.writable_layer().used_bytes().value()});
+                          stats.memory().working_set_bytes().value(), stats.writable_layer().used_bytes().value(),
+                          stats.memory().usage_bytes().value(), stats.memory().rss_bytes().value(),
+                          stats.writable_layer().inodes_used().value()});
+         }
+         done(std::move(out));
+       });
+}
+
+void CriRuntime::pod_usage(Done<std::vector<PodUsage>> done) {
+  call(&RuntimeStub::async::ListPodSandboxStats, v1::ListPodSandboxStatsRequest(), kQuick,
+       [done = std::move(done)](Result<v1::ListPodSandboxStatsResponse> r) {
+         if (!r.ok()) return done(r.error());
+         std::vector<PodUsage> out;
+         for (const auto& stats : r->stats()) {
+           const auto& who = stats.attributes().metadata();
+           PodUsage pod{who.uid(), who.namespace_(), who.name(), {}, stats.linux().process().process_count().value()};
+           const auto add = [&](const v1::NetworkInterfaceUsage& i) {
+             pod.interfaces.push_back(
+                 {i.name(), i.rx_bytes().value(), i.rx_errors().value(), i.tx_bytes().value(), i.tx_errors().value()});
+           };
+           if (stats.linux().network().has_default_interface()) add(stats.linux().network().default_interface());
+           for (const auto& i : stats.linux().network().interfaces()) add(i);
+           out.push_back(std::move(pod));
          }
          done(std::move(out));
        });

@@ -4,7 +4,7 @@
 #include <array>
 #include <set>
 
-#include "libs/model/quantity.h"
+#include "services/nodeagent/resource/pod_resources.h"
 
 namespace gantry::nodeagent {
 
@@ -334,23 +334,6 @@ PodStatusValue decode_status(const core::Pod& pod) {
   return out;
 }
 
-std::string qos_class(const core::PodSpec& spec) {
-  bool any = false, guaranteed = true;
-  auto visit = [&](const auto* containers) {
-    if (containers == nullptr) return;
-    for (const auto* c : *containers) {
-      const auto* r = c->resources();
-      for (const char* name : {"cpu", "memory"}) {
-        const auto* limit = r && r->limits() ? model::lookup(r->limits(), name) : nullptr;
-        const auto* request = r && r->requests() ? model::lookup(r->requests(), name) : nullptr;
-        any = any || limit != nullptr || request != nullptr;
-        guaranteed = guaranteed && limit != nullptr && (request == nullptr || str(request) == str(limit));
-      }
-    }
-  };
-  visit(spec.containers());
-  visit(spec.init_containers());
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
+std::string qos_class(const core::PodSpec& spec) { return qos_name(pod_qos(spec)); }
 
 }  // namespace gantry::nodeagent

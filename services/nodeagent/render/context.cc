@@ -179,11 +179,22 @@ Result<std::string> resource_value(const core::Pod& pod, const core::Container* 
     auto parsed = model::Quantity::parse(str(text));
     if (!parsed.ok()) return parsed.error();
     value = *parsed;
-  } else if (kind == "limits" && name == "cpu") {
-    value = model::Quantity::from_milli(node.cpu_milli);
-  } else if (kind == "limits" && name == "memory") {
-    value = model::Quantity::from_value(node.memory_bytes);
+  } else if (kind == "limits" || kind == "requests") {
+    const auto* own = pod.spec()->resources();
+    const auto* of_pod = own && kind == "limits" ? own->limits() : nullptr;
+    const auto* shared = of_pod ? model::lookup(of_pod, name) : nullptr;
+    if (shared != nullptr) {
+      if (auto parsed = model::Quantity::parse(str(shared)); parsed.ok()) value = *parsed;
+    } else if (kind == "limits" && name == "cpu") {
+      value = model::Quantity::from_milli(node.cpu_milli);
+    } else if (kind == "limits" && name == "memory") {
+      value = model::Quantity::from_value(node.memory_bytes);
+    } else if (kind == "limits" && name == "ephemeral-storage") {
+      value = model::Quantity::from_value(node.ephemeral_bytes);
+    }
   }
+  if (name != "cpu" && name != "memory" && name != "ephemeral-storage" && !name.starts_with("hugepages-"))
+    return Error{Code::kInvalid, fmt::format("unsupported container resource: {}", resource)};
   auto divisor = model::Quantity::parse(str(selector.divisor()).empty() ? "1" : str(selector.divisor()));
   if (!divisor.ok()) return divisor.error();
   if (name == "cpu") {

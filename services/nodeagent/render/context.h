@@ -49,6 +49,10 @@ struct DnsSettings {
   std::vector<std::string> servers, searches, options;
 };
 
+/// Names every Service of a namespace.
+using EachService =
+    std::function<void(std::string_view ns, const std::function<void(const model::Object& service)>& visit)>;
+
 struct NodeContext {
   std::string node;
   std::vector<std::string> host_ips;
@@ -56,8 +60,13 @@ struct NodeContext {
   DnsSettings host_dns;                    // of the machine's resolv.conf
   std::string service_host, service_port;  // of the `kubernetes` Service; empty: no such variables
   std::string cgroup_parent, seccomp_root;
-  bool hollow = false;                      // nothing is written: volumes have no content
-  int64_t cpu_milli = 0, memory_bytes = 0;  // allocatable: what an absent limit means
+  bool pod_cgroups = false;  // one a pod below the parent, by its QoS class
+  bool hollow = false;       // nothing is written: volumes have no content
+  /// Allocatable: what an absent limit means.
+  int64_t cpu_milli = 0, memory_bytes = 0, ephemeral_bytes = 0;
+  EachService services;                     // for pods' environment; may be empty
+  std::vector<std::string> unsafe_sysctls;  // allowed beside the safe ones; a name, or a prefix with a star
+  bool apparmor = false;                    // the machine has it
   Paths paths;
 };
 

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "libs/model/names.h"
 
 namespace gantry::nodeagent {
@@ -91,6 +94,68 @@ Result<std::optional<std::string>> value_from(const core::Pod& pod, const core::
   return std::optional<std::string>("");
 }
 
+std::string variable(std::string_view name) {
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(), [](char c) {
+    return c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  });
+  return out;
+}
+
+void add_service(const core::Service& service, Env& env) {
+  const auto* spec = service.spec();
+  if (spec == nullptr || spec->ports() == nullptr || spec->ports()->size() == 0) return;
+  const auto ip = std::string(str(spec->cluster_ip()));
+  if (ip.empty() || ip == "None" || str(spec->type()) == "ExternalName") return;
+  const auto name = variable(str(service.metadata()->name()));
+  const auto host = ip.find(':') == std::string::npos ? ip : "[" + ip + "]";
+  const auto address = [&](const core::ServicePort& port) {
+    auto protocol = std::string(str(port.protocol()).empty() ? "TCP" : str(port.protocol()));
+    std::transform(protocol.begin(), protocol.end(), protocol.begin(),
+                   [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+    return std::pair(protocol, fmt::format("{}://{}:{}", protocol, host, port.port().value_or(0)));
+  };
+  const auto& first = *spec->ports()->Get(0);
+  set(env, name + "_SERVICE_HOST", ip);
+  set(env, name + "_SERVICE_PORT", std::to_string(first.port().value_or(0)));
+  for (const auto* port : *spec->ports()) {
+    if (!str(port->name()).empty())
+      set(env, name + "_SERVICE_PORT_" + variable(str(port->name())), std::to_string(port->port().value_or(0)));
+  }
+  set(env, name + "_PORT", address(first).second);
+  for (const auto* port : *spec->ports()) {
+    const auto [protocol, url] = address(*port);
+    const auto prefix = fmt::format("{}_PORT_{}_{}", name, port->port().value_or(0), variable(protocol));
+    set(env, prefix, url);
+    set(env, prefix + "_PROTO", protocol);
+    set(env, prefix + "_PORT", std::to_string(port->port().value_or(0)));
+    set(env, prefix + "_ADDR", ip);
+  }
+}
+
+// The API's own Service always; those of the pod's namespace unless it wants none.
+Env service_variables(const core::Pod& pod, const NodeContext& node) {
+  Env env;
+  if (!node.service_host.empty()) {
+    const auto& host = node.service_host;
+    const auto& port = node.service_port;
+    auto address = fmt::format("tcp://{}:{}", host, port);
+    env = {{"KUBERNETES_SERVICE_HOST", host},
+           {"KUBERNETES_SERVICE_PORT", port},
+           {"KUBERNETES_SERVICE_PORT_HTTPS", port},
+           {"KUBERNETES_PORT", address},
+           {fmt::format("KUBERNETES_PORT_{}_TCP", port), address},
+           {fmt::format("KUBERNETES_PORT_{}_TCP_PROTO", port), "tcp"},
+           {fmt::format("KUBERNETES_PORT_{}_TCP_PORT", port), port},
+           {fmt::format("KUBERNETES_PORT_{}_TCP_ADDR", port), host}};
+  }
+  if (node.services && pod.spec()->enable_service_links().value_or(true)) {
+    node.services(str(pod.metadata()->namespace_()),
+                  [&](const model::Object& service) { add_service(*service.as<core::Service>(), env); });
+  }
+  return env;
+}
+
 }  // namespace
 
 std::string expand(std::string_view text, const Env& env) {
@@ -120,20 +185,7 @@ std::string expand(std::string_view text, const Env& env) {
 
 Result<Env> render_env(const core::Pod& pod, const core::Container& container, const NodeContext& node,
                        const std::vector<std::string>& pod_ips, const FindReference& find) {
-  Env env;
-  if (!node.service_host.empty()) {
-    const auto& host = node.service_host;
-    const auto& port = node.service_port;
-    auto address = fmt::format("tcp://{}:{}", host, port);
-    env = {{"KUBERNETES_SERVICE_HOST", host},
-           {"KUBERNETES_SERVICE_PORT", port},
-           {"KUBERNETES_SERVICE_PORT_HTTPS", port},
-           {"KUBERNETES_PORT", address},
-           {fmt::format("KUBERNETES_PORT_{}_TCP", port), address},
-           {fmt::format("KUBERNETES_PORT_{}_TCP_PROTO", port), "tcp"},
-           {fmt::format("KUBERNETES_PORT_{}_TCP_PORT", port), port},
-           {fmt::format("KUBERNETES_PORT_{}_TCP_ADDR", port), host}};
-  }
+  auto env = service_variables(pod, node);
   auto ns = str(pod.metadata()->namespace_());
   if (container.env_from()) {
     for (const auto* from : *container.env_from()) {

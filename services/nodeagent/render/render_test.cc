@@ -6,6 +6,7 @@
 
 #include "libs/model/json.h"
 #include "services/nodeagent/render/configs.h"
+#include "services/nodeagent/render/hosts.h"
 
 namespace gantry::nodeagent {
 namespace {
@@ -139,9 +140,9 @@ TEST_F(RenderTest, ResourcesAndSecurity) {
                          "seccompProfile":{"type":"RuntimeDefault"}}}]})");
   auto c = render_container(p, *p.spec()->containers()->Get(0), 3, node_, {}, {}, find());
   ASSERT_TRUE(c.ok()) << c.error().message;
-  EXPECT_EQ(c->cpu_shares, 512);
-  EXPECT_EQ(c->cpu_quota, 150'000);
-  EXPECT_EQ(c->memory_limit, 1LL << 30);
+  EXPECT_EQ(c->resources.cpu_shares, 512);
+  EXPECT_EQ(c->resources.cpu_quota, 150'000);
+  EXPECT_EQ(c->resources.memory_limit, 1LL << 30);
   EXPECT_EQ(c->run_as_user, 1000);
   EXPECT_EQ(c->run_as_group, 5);
   EXPECT_THAT(c->supplemental_groups, ElementsAre(7));

@@ -396,32 +396,4 @@ Result<std::vector<VolumePlan>> plan_volumes(const core::Pod& pod, const NodeCon
   return out;
 }
 
-std::string render_hosts(const core::Pod& pod, const NodeContext& node, const std::vector<std::string>& pod_ips) {
-  std::string out =
-      "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
-      "ip6-loopback\nfe00::0\tip6-localnet\n"
-      "fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
-  auto name = str(pod.spec()->hostname()).empty() ? str(pod.metadata()->name()) : str(pod.spec()->hostname());
-  auto subdomain = str(pod.spec()->subdomain());
-  for (const auto& ip : pod_ips) {
-    if (subdomain.empty()) {
-      out += fmt::format("{}\t{}\n", ip, name);
-    } else {
-      out += fmt::format("{}\t{}.{}.{}.svc.{}\t{}\n", ip, name, subdomain, str(pod.metadata()->namespace_()),
-                         node.cluster_domain, name);
-    }
-  }
-  if (pod.spec()->host_aliases() && pod.spec()->host_aliases()->size() > 0) {
-    out += "\n# Entries added by HostAliases.\n";
-    for (const auto* alias : *pod.spec()->host_aliases()) {
-      out += str(alias->ip());
-      if (alias->hostnames()) {
-        for (const auto* hostname : *alias->hostnames()) out += fmt::format("\t{}", str(hostname));
-      }
-      out += '\n';
-    }
-  }
-  return out;
-}
-
 }  // namespace gantry::nodeagent

@@ -56,7 +56,4 @@ struct VolumePlan {
 Result<std::vector<VolumePlan>> plan_volumes(const core::Pod& pod, const NodeContext& node,
                                              const std::vector<std::string>& pod_ips, const FindReference& find);
 
-/// The managed /etc/hosts.
-std::string render_hosts(const core::Pod& pod, const NodeContext& node, const std::vector<std::string>& pod_ips);
-
 }  // namespace gantry::nodeagent

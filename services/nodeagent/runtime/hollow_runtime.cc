@@ -107,13 +107,26 @@ void HollowRuntime::remove_sandbox(const std::string& id, Done<gantry::Done> don
   answer<gantry::Done>(std::move(done), gantry::Done{});
 }
 
-void HollowRuntime::find_image(const std::string& image, Done<std::string> done) {
+void HollowRuntime::find_image(const std::string& image, Done<std::optional<Image>> done) {
+  Image found;
+  found.id = "sha256:" + image;
+  answer<std::optional<Image>>(std::move(done), std::optional(std::move(found)));
+}
+
+void HollowRuntime::pull_image(const std::string& image, const SandboxConfig&, const RegistryAuth*,
+                               Done<std::string> done) {
   answer<std::string>(std::move(done), "sha256:" + image);
 }
 
-void HollowRuntime::pull_image(const std::string& image, const SandboxConfig&, Done<std::string> done) {
-  answer<std::string>(std::move(done), "sha256:" + image);
+void HollowRuntime::list_images(Done<std::vector<Image>> done) {
+  answer<std::vector<Image>>(std::move(done), std::vector<Image>{});
 }
+
+void HollowRuntime::remove_image(const std::string&, Done<gantry::Done> done) {
+  answer<gantry::Done>(std::move(done), gantry::Done{});
+}
+
+void HollowRuntime::image_filesystem(Done<FsUsage> done) { answer<FsUsage>(std::move(done), FsUsage{}); }
 
 void HollowRuntime::create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
                                      const ContainerConfig& config, Done<std::string> done) {
@@ -169,6 +182,10 @@ void HollowRuntime::remove_container(const std::string& id, Done<gantry::Done> d
   answer<gantry::Done>(std::move(done), gantry::Done{});
 }
 
+void HollowRuntime::update_container(const std::string&, const Resources&, Done<gantry::Done> done) {
+  answer<gantry::Done>(std::move(done), gantry::Done{});
+}
+
 void HollowRuntime::reopen_log(const std::string&, Done<gantry::Done> done) {
   answer<gantry::Done>(std::move(done), gantry::Done{});
 }
@@ -193,6 +210,10 @@ void HollowRuntime::connect_port(const std::string&, uint16_t, Done<int> done) {
 
 void HollowRuntime::usage(Done<std::vector<ContainerUsage>> done) {
   answer<std::vector<ContainerUsage>>(std::move(done), std::vector<ContainerUsage>{});
+}
+
+void HollowRuntime::pod_usage(Done<std::vector<PodUsage>> done) {
+  answer<std::vector<PodUsage>>(std::move(done), std::vector<PodUsage>{});
 }
 
 RuntimePod* HollowRuntime::pod_of_container(const std::string& id) {

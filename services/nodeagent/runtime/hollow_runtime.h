@@ -26,13 +26,18 @@ class HollowRuntime : public Runtime {
   void run_sandbox(const SandboxConfig& config, Done<std::string> done) override;
   void stop_sandbox(const std::string& id, Done<gantry::Done> done) override;
   void remove_sandbox(const std::string& id, Done<gantry::Done> done) override;
-  void find_image(const std::string& image, Done<std::string> done) override;
-  void pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) override;
+  void find_image(const std::string& image, Done<std::optional<Image>> done) override;
+  void pull_image(const std::string& image, const SandboxConfig& sandbox, const RegistryAuth* auth,
+                  Done<std::string> done) override;
+  void list_images(Done<std::vector<Image>> done) override;
+  void remove_image(const std::string& id, Done<gantry::Done> done) override;
+  void image_filesystem(Done<FsUsage> done) override;
   void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox, const ContainerConfig& config,
                         Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
   void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) override;
   void remove_container(const std::string& id, Done<gantry::Done> done) override;
+  void update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) override;
   void reopen_log(const std::string& id, Done<gantry::Done> done) override;
   void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
             Done<std::unique_ptr<Process>> done) override;
@@ -42,6 +47,7 @@ class HollowRuntime : public Runtime {
                  Done<ExecResult> done) override;
   void connect_port(const std::string& sandbox_id, uint16_t port, Done<int> done) override;
   void usage(Done<std::vector<ContainerUsage>> done) override;
+  void pod_usage(Done<std::vector<PodUsage>> done) override;
 
  protected:
   /// The container's process has ended.

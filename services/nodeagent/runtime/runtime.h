@@ -37,6 +37,40 @@ struct SeccompProfile {
   bool operator==(const SeccompProfile&) const = default;
 };
 
+struct SeLinux {
+  std::string user, role, type, level;
+  bool operator==(const SeLinux&) const = default;
+  bool empty() const { return user.empty() && role.empty() && type.empty() && level.empty(); }
+};
+
+/// Zero is "not said", as in CRI.
+struct Resources {
+  int64_t cpu_shares = 0, cpu_quota = 0, cpu_period = 0, memory_limit = 0, oom_score_adj = 0;
+  std::map<std::string, int64_t> hugepages;  // 2MB -> bytes
+  StringMap unified;                         // cgroup v2 files
+  bool operator==(const Resources&) const = default;
+};
+
+/// Who an image's process is to be for a registry.
+struct RegistryAuth {
+  std::string username, password, server, identity_token, registry_token;
+};
+
+/// An image that the runtime has.
+struct Image {
+  std::string id;
+  std::vector<std::string> tags, digests;
+  uint64_t size = 0;           // bytes on disk
+  std::optional<int64_t> uid;  // of its USER, when that is a number or nobody said (0)
+  std::string username;        // when it is a name
+  bool pinned = false;         // never to be removed
+};
+
+struct FsUsage {
+  std::string mountpoint;
+  uint64_t used_bytes = 0, used_inodes = 0;
+};
+
 struct PortMapping {
   std::string protocol;  // TCP, UDP, SCTP
   int container_port = 0, host_port = 0;
@@ -53,7 +87,11 @@ struct SandboxConfig {
   bool host_network = false, host_pid = false, host_ipc = false, share_pid = false, privileged = false;
   std::optional<int64_t> run_as_user, run_as_group;
   std::vector<int64_t> supplemental_groups;
+  bool strict_groups = false;  // only those that are listed, not those of the image
+  bool host_users = true;      // false: a user namespace of its own
   SeccompProfile seccomp;
+  SeLinux selinux;
+  Resources overhead, resources;  // of the whole pod
 };
 
 enum class Propagation : uint8_t { kPrivate, kHostToContainer, kBidirectional };
@@ -83,13 +121,17 @@ struct ContainerConfig {
   StringMap labels, annotations;
   std::string log_path;  // relative to the sandbox's log_directory
   bool in = false, stdin_once = false, tty = false;
-  int64_t cpu_shares = 0, cpu_quota = 0, cpu_period = 0, memory_limit = 0, oom_score_adj = 0;
-  bool privileged = false, readonly_rootfs = false, no_new_privs = false;
+  Resources resources;
+  bool privileged = false, readonly_rootfs = false, no_new_privs = false, unmasked_proc = false;
   std::vector<std::string> add_capabilities, drop_capabilities;
   std::optional<int64_t> run_as_user, run_as_group;
+  std::string run_as_username;  // the image's, when no number is given
   std::vector<int64_t> supplemental_groups;
+  bool strict_groups = false;
   SeccompProfile seccomp;
   std::string pid_target;  // id of the container whose processes it sees; "": as the sandbox says
+  std::string apparmor;    // runtime/default, localhost/<profile>, unconfined; empty: not said
+  SeLinux selinux;
 };
 
 struct Sandbox {
@@ -132,6 +174,13 @@ struct RuntimeStatus {
   bool ready = false;
   std::string reason;         // why not
   std::string name, version;  // containerd, 1.6.20
+  struct Handler {
+    std::string name;
+    bool user_namespaces = false, recursive_read_only = false;
+    bool operator==(const Handler&) const = default;
+  };
+  std::vector<Handler> handlers;  // a runtime that is too old tells none
+  bool supplemental_groups_policy = false;
 };
 
 /// A process started in a running container. Loop's thread only. Destroying it lets go: the process is killed if it
@@ -191,9 +240,15 @@ class Runtime {
   virtual void stop_sandbox(const std::string& id, Done<gantry::Done> done) = 0;
   virtual void remove_sandbox(const std::string& id, Done<gantry::Done> done) = 0;
 
-  /// The image's id when it is there, "" when not.
-  virtual void find_image(const std::string& image, Done<std::string> done) = 0;
-  virtual void pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) = 0;
+  /// By reference or id; nothing when it is not there.
+  virtual void find_image(const std::string& image, Done<std::optional<Image>> done) = 0;
+  /// The pulled image's id. `auth` may be null: anonymous.
+  virtual void pull_image(const std::string& image, const SandboxConfig& sandbox, const RegistryAuth* auth,
+                          Done<std::string> done) = 0;
+  virtual void list_images(Done<std::vector<Image>> done) = 0;
+  virtual void remove_image(const std::string& id, Done<gantry::Done> done) = 0;
+  /// Where images and containers' layers lie.
+  virtual void image_filesystem(Done<FsUsage> done) = 0;
 
   virtual void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
                                 const ContainerConfig& config, Done<std::string> done) = 0;
@@ -201,6 +256,8 @@ class Runtime {
   /// SIGTERM, then SIGKILL after `grace`; done when it has ended.
   virtual void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) = 0;
   virtual void remove_container(const std::string& id, Done<gantry::Done> done) = 0;
+  /// New limits for a container that runs.
+  virtual void update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) = 0;
   virtual void reopen_log(const std::string& id, Done<gantry::Done> done) = 0;
 
   virtual void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
@@ -222,9 +279,21 @@ class Runtime {
   struct ContainerUsage {
     std::string container_id, pod_uid, ns, pod_name, name;
     uint64_t cpu_nanos = 0, memory_working_set = 0, fs_used = 0;  // since its start; bytes; bytes that it wrote
+    uint64_t memory_usage = 0, memory_rss = 0, fs_inodes = 0;
   };
   /// Of the containers that run.
   virtual void usage(Done<std::vector<ContainerUsage>> done) = 0;
+  struct PodUsage {
+    struct Interface {
+      std::string name;
+      uint64_t rx_bytes = 0, rx_errors = 0, tx_bytes = 0, tx_errors = 0;
+    };
+    std::string uid, ns, name;
+    std::vector<Interface> interfaces;  // none with host network
+    uint64_t processes = 0;
+  };
+  /// Of the pods that run.
+  virtual void pod_usage(Done<std::vector<PodUsage>> done) = 0;
 };
 
 }  // namespace gantry::nodeagent

@@ -65,17 +65,59 @@ void FakeRuntime::remove_sandbox(const std::string& id, Done<gantry::Done> done)
   HollowRuntime::remove_sandbox(id, std::move(done));
 }
 
-void FakeRuntime::find_image(const std::string& image, Done<std::string> done) {
-  if (images_ && images_->count(image) == 0) return answer<std::string>(std::move(done), std::string());
+void FakeRuntime::find_image(const std::string& image, Done<std::optional<Image>> done) {
+  if (images_ && images_->count(image) == 0)
+    return answer<std::optional<Image>>(std::move(done), std::optional<Image>());
+  if (auto known = described_.find(image); known != described_.end())
+    return answer<std::optional<Image>>(std::move(done), std::optional(known->second));
   HollowRuntime::find_image(image, std::move(done));
 }
 
-void FakeRuntime::pull_image(const std::string& image, const SandboxConfig& sandbox, Done<std::string> done) {
+void FakeRuntime::pull_image(const std::string& image, const SandboxConfig& sandbox, const RegistryAuth* auth,
+                             Done<std::string> done) {
   calls.push_back("pull_image " + image);
-  if (held("pull_image", [=, this] { pull_image(image, sandbox, done); })) return;
-  if (auto error = failure("pull_image")) return answer<std::string>(std::move(done), *error);
-  if (images_) images_->insert(image);
-  HollowRuntime::pull_image(image, sandbox, std::move(done));
+  auths.push_back(auth ? *auth : RegistryAuth{});
+  auto pull = [this, image, sandbox, done = std::move(done)] {
+    if (auto error = failure("pull_image")) return answer<std::string>(done, *error);
+    if (images_) images_->insert(image);
+    HollowRuntime::pull_image(image, sandbox, nullptr, done);
+  };
+  if (!held("pull_image", pull)) pull();
+}
+
+void FakeRuntime::list_images(Done<std::vector<Image>> done) {
+  std::vector<Image> all;
+  for (const auto& [name, image] : described_) {
+    if (!images_ || images_->count(name) != 0) all.push_back(image);
+  }
+  answer<std::vector<Image>>(std::move(done), std::move(all));
+}
+
+void FakeRuntime::remove_image(const std::string& id, Done<gantry::Done> done) {
+  calls.push_back("remove_image " + id);
+  std::erase_if(described_, [&](const auto& entry) {
+    if (entry.second.id != id) return false;
+    image_fs.used_bytes -= std::min(image_fs.used_bytes, entry.second.size);
+    if (images_) images_->erase(entry.first);
+    return true;
+  });
+  HollowRuntime::remove_image(id, std::move(done));
+}
+
+void FakeRuntime::image_filesystem(Done<FsUsage> done) { answer<FsUsage>(std::move(done), image_fs); }
+
+void FakeRuntime::status(Done<RuntimeStatus> done) { answer<RuntimeStatus>(std::move(done), runtime_status); }
+
+void FakeRuntime::update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) {
+  auto* c = container(id);
+  calls.push_back("update_container " + (c ? c->name : id));
+  if (c != nullptr) updated[c->name] = resources;
+  if (auto error = failure("update_container")) return answer<gantry::Done>(std::move(done), *error);
+  HollowRuntime::update_container(id, resources, std::move(done));
+}
+
+void FakeRuntime::usage(Done<std::vector<ContainerUsage>> done) {
+  answer<std::vector<ContainerUsage>>(std::move(done), uses);
 }
 
 void FakeRuntime::create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,

@@ -21,11 +21,14 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   /// Calls of this name (pull_image, exec_sync) are not answered until release().
   void hold(const std::string& call) { held_[call]; }
   void release(const std::string& call) {
-    for (auto& go : std::exchange(held_[call], {})) go();
+    auto going = std::move(held_[call]);
     held_.erase(call);
+    for (auto& go : going) go();
   }
   /// Images that are there; others must be pulled.
   void only_images(std::set<std::string> images) { images_ = std::move(images); }
+  /// What is known of an image that is there.
+  void describe_image(const std::string& name, nodeagent::Image image) { described_[name] = std::move(image); }
   /// The process of the newest container of that name ends.
   void exit(const std::string& uid, const std::string& container, int code);
   /// The sandbox's process is gone, and with it its containers.
@@ -46,8 +49,15 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   void run_sandbox(const nodeagent::SandboxConfig& config, Done<std::string> done) override;
   void stop_sandbox(const std::string& id, Done<gantry::Done> done) override;
   void remove_sandbox(const std::string& id, Done<gantry::Done> done) override;
-  void find_image(const std::string& image, Done<std::string> done) override;
-  void pull_image(const std::string& image, const nodeagent::SandboxConfig& sandbox, Done<std::string> done) override;
+  void find_image(const std::string& image, Done<std::optional<nodeagent::Image>> done) override;
+  void pull_image(const std::string& image, const nodeagent::SandboxConfig& sandbox,
+                  const nodeagent::RegistryAuth* auth, Done<std::string> done) override;
+  void list_images(Done<std::vector<nodeagent::Image>> done) override;
+  void remove_image(const std::string& id, Done<gantry::Done> done) override;
+  void image_filesystem(Done<nodeagent::FsUsage> done) override;
+  void status(Done<nodeagent::RuntimeStatus> done) override;
+  void update_container(const std::string& id, const nodeagent::Resources& resources, Done<gantry::Done> done) override;
+  void usage(Done<std::vector<ContainerUsage>> done) override;
   void create_container(const std::string& sandbox_id, const nodeagent::SandboxConfig& sandbox,
                         const nodeagent::ContainerConfig& config, Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
@@ -59,6 +69,11 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   ExecResult exec_result;
   nodeagent::SandboxConfig last_sandbox;
   std::map<std::string, nodeagent::ContainerConfig> last_configs;  // by container name
+  std::vector<nodeagent::RegistryAuth> auths;                      // of each pull; anonymous: all empty
+  std::map<std::string, nodeagent::Resources> updated;             // by container name
+  std::vector<ContainerUsage> uses;
+  nodeagent::FsUsage image_fs;
+  nodeagent::RuntimeStatus runtime_status{true, "", "fake", "1", {}, false};
 
  private:
   std::optional<Error> failure(const std::string& call);
@@ -71,6 +86,7 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   }
   std::map<std::string, std::vector<std::function<void()>>> held_;
   std::optional<std::set<std::string>> images_;
+  std::map<std::string, nodeagent::Image> described_;
   bool ignore_terminate_ = false;
   std::map<std::string, Timer> kills_;  // by container id
 };
