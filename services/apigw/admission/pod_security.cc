@@ -6,8 +6,7 @@
 #include <functional>
 #include <initializer_list>
 
-#include "libs/model/workload.h"
-#include "services/apigw/admission/admission.h"
+#include "libs/model/object.h"
 
 namespace gantry::apigw {
 namespace {
@@ -23,6 +22,7 @@ struct Container {
   std::string name;
   const core::SecurityContext* context;
   const flatbuffers::Vector<flatbuffers::Offset<core::ContainerPort>>* ports;
+  std::vector<std::string> hosts;  // that its probes and hooks go to
 };
 
 // `container "a"` or `containers "a", "b"`
@@ -43,14 +43,34 @@ void add_unique(std::vector<std::string>& to, std::string_view value) {
   if (std::find(to.begin(), to.end(), value) == to.end()) to.emplace_back(value);
 }
 
+void add_host(std::vector<std::string>& hosts, const flatbuffers::String* host) {
+  if (host != nullptr && host->size() > 0) add_unique(hosts, str(host));
+}
+
+/// The checks of one level as they were at Kubernetes 1.`minor`.
 class Checks {
  public:
-  explicit Checks(const core::PodSpec& spec)
-      : spec_(spec), windows_(spec.os() != nullptr && str(spec.os()->name()) == "windows") {
+  Checks(const core::PodSpec& spec, int minor)
+      : spec_(spec),
+        minor_(minor),
+        // Before 1.25 the kubelet knew no other system than its own.
+        windows_(minor >= 25 && spec.os() != nullptr && str(spec.os()->name()) == "windows") {
     const auto take = [&](const auto* containers) {
       for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
         const auto* c = containers->Get(i);
-        containers_.push_back({std::string(str(c->name())), c->security_context(), c->ports()});
+        containers_.push_back({std::string(str(c->name())), c->security_context(), c->ports(), {}});
+        auto& hosts = containers_.back().hosts;
+        for (const auto* probe : {c->liveness_probe(), c->readiness_probe(), c->startup_probe()}) {
+          if (probe == nullptr) continue;
+          if (probe->http_get() != nullptr) add_host(hosts, probe->http_get()->host());
+          if (probe->tcp_socket() != nullptr) add_host(hosts, probe->tcp_socket()->host());
+        }
+        if (c->lifecycle() == nullptr) continue;
+        for (const auto* handler : {c->lifecycle()->post_start(), c->lifecycle()->pre_stop()}) {
+          if (handler == nullptr) continue;
+          if (handler->http_get() != nullptr) add_host(hosts, handler->http_get()->host());
+          if (handler->tcp_socket() != nullptr) add_host(hosts, handler->tcp_socket()->host());
+        }
       }
     };
     take(spec.init_containers());
@@ -62,9 +82,9 @@ class Checks {
   void run(SecurityLevel level) {
     if (level == SecurityLevel::kPrivileged) return;
     const bool restricted = level == SecurityLevel::kRestricted;
-    if (restricted && !windows_) privilege_escalation();
+    if (restricted && !windows_ && minor_ >= 8) privilege_escalation();
     app_armor();
-    if (restricted && !windows_) {
+    if (restricted && !windows_ && minor_ >= 22) {
       drop_capabilities();
     } else {
       added_capabilities();
@@ -72,15 +92,17 @@ class Checks {
     host_namespaces();
     if (!restricted) host_path();
     host_ports();
+    if (minor_ >= 34) probe_hosts();
     privileged();
     proc_mount();
     if (restricted) {
       volume_types();
       run_as_non_root();
-      run_as_user();
+      if (minor_ >= 23) run_as_user();
     }
     se_linux();
-    if (!seccomp_baseline() && restricted && !windows_) seccomp_restricted();
+    // Before 1.19 profiles were annotations, which no longer mean anything.
+    if (minor_ >= 19 && !seccomp_baseline() && restricted && !windows_) seccomp_restricted();
     sysctls();
     host_process();
   }
@@ -128,6 +150,19 @@ class Checks {
     for (const auto& port : ports) list += (list.empty() ? "" : ", ") + port;
     say("hostPort", fmt::format("{} {} hostPort{} {}", containers_named(names), names.size() == 1 ? "uses" : "use",
                                 ports.size() == 1 ? "" : "s", list));
+  }
+
+  void probe_hosts() {
+    std::vector<std::string> names, hosts;
+    for (const auto& c : containers_) {
+      if (c.hosts.empty()) continue;
+      names.push_back(c.name);
+      for (const auto& host : c.hosts) add_unique(hosts, host);
+    }
+    if (names.empty()) return;
+    say("probe or lifecycle host",
+        fmt::format("{} {} probe or lifecycle host{} {}", containers_named(names), names.size() == 1 ? "uses" : "use",
+                    hosts.size() == 1 ? "" : "s", quoted_list(hosts)));
   }
 
   void host_path() {
@@ -209,18 +244,30 @@ class Checks {
     return true;
   }
 
+  bool safe_sysctl(std::string_view name) const {
+    static constexpr std::pair<std::string_view, int> kSafe[] = {// and since when
+                                                                 {"kernel.shm_rmid_forced", 0},
+                                                                 {"net.ipv4.ip_local_port_range", 0},
+                                                                 {"net.ipv4.tcp_syncookies", 0},
+                                                                 {"net.ipv4.ping_group_range", 0},
+                                                                 {"net.ipv4.ip_unprivileged_port_start", 0},
+                                                                 {"net.ipv4.ip_local_reserved_ports", 27},
+                                                                 {"net.ipv4.tcp_keepalive_time", 29},
+                                                                 {"net.ipv4.tcp_fin_timeout", 29},
+                                                                 {"net.ipv4.tcp_keepalive_intvl", 29},
+                                                                 {"net.ipv4.tcp_keepalive_probes", 29},
+                                                                 {"net.ipv4.tcp_rmem", 32},
+                                                                 {"net.ipv4.tcp_wmem", 32}};
+    return std::any_of(std::begin(kSafe), std::end(kSafe),
+                       [&](const auto& safe) { return safe.first == name && minor_ >= safe.second; });
+  }
+
   void sysctls() {
     std::vector<std::string> bad;
     const auto* context = spec_.security_context();
     if (context == nullptr || context->sysctls() == nullptr) return;
     for (const auto* sysctl : *context->sysctls()) {
-      if (!one_of(
-              str(sysctl->name()),
-              {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
-               "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports",
-               "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
-               "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"}))
-        bad.emplace_back(str(sysctl->name()));
+      if (!safe_sysctl(str(sysctl->name()))) bad.emplace_back(str(sysctl->name()));
     }
     if (bad.empty()) return;
     std::string list;
@@ -234,7 +281,8 @@ class Checks {
     const auto bad = [&](const core::SELinuxOptions* o) {
       if (o == nullptr) return false;
       bool found = false;
-      if (!one_of(str(o->type()), {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})) {
+      const bool engine = minor_ >= 31 && str(o->type()) == "container_engine_t";
+      if (!engine && !one_of(str(o->type()), {"", "container_t", "container_init_t", "container_kvm_t"})) {
         add_unique(types, str(o->type()));
         found = true;
       }
@@ -371,85 +419,17 @@ class Checks {
   }
 
   const core::PodSpec& spec_;
+  const int minor_;
   const bool windows_;
   std::vector<Container> containers_;
 };
 
-struct Policy {
-  SecurityLevel level = SecurityLevel::kPrivileged;
-  std::string name = "privileged", version = "latest";
-};
-
-Policy policy_of(const model::Object& ns, const std::string& mode) {
-  Policy policy;
-  const std::string prefix = "pod-security.kubernetes.io/" + mode;
-  const std::string_view level = model::label(ns.meta(), prefix),
-                         version = model::label(ns.meta(), prefix + "-version");
-  if (level.empty()) return policy;
-  policy.name = level;
-  if (!version.empty()) policy.version = version;
-  // A level that nobody knows is the strictest.
-  policy.level = level == "privileged" ? SecurityLevel::kPrivileged
-                 : level == "baseline" ? SecurityLevel::kBaseline
-                                       : SecurityLevel::kRestricted;
-  return policy;
-}
-
-std::string violations_text(const Policy& policy, const core::PodSpec& spec) {
-  if (policy.level == SecurityLevel::kPrivileged) return {};
-  std::string out;
-  for (const auto& one : security_violations(policy.level, spec)) out += (out.empty() ? "" : ", ") + one;
-  return out.empty() ? out : fmt::format("PodSecurity \"{}:{}\": {}", policy.name, policy.version, out);
-}
-
-// The spec of the pods that a workload makes: spec.template.spec, or spec.jobTemplate.spec.template.spec.
-const core::PodSpec* template_of(const model::Object& object) {
-  const flatbuffers::Table* table = object.root();
-  const model::Type* type = object.kind().type;
-  const std::string& resource = object.kind().resource;
-  std::vector<const char*> path{"spec", "template", "spec"};
-  if (resource == "cronjobs") path = {"spec", "jobTemplate", "spec", "template", "spec"};
-  for (const char* name : path) {
-    const model::Field* field = type->by_json(name);
-    if (field == nullptr || table == nullptr || field->type == nullptr) return nullptr;
-    table = table->GetPointer<const flatbuffers::Table*>(field->slot);
-    type = field->type;
-  }
-  return table == nullptr || type->name != "PodSpec" ? nullptr : reinterpret_cast<const core::PodSpec*>(table);
-}
-
-bool is_workload(std::string_view resource) {
-  return one_of(resource, {"deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs",
-                           "cronjobs"});
-}
-
 }  // namespace
 
-std::vector<std::string> security_violations(SecurityLevel level, const core::PodSpec& spec) {
-  Checks checks(spec);
+std::vector<std::string> security_violations(SecurityLevel level, int minor, const core::PodSpec& spec) {
+  Checks checks(spec, minor);
   checks.run(level);
   return checks.violations;
-}
-
-Status check_pod_security(AdmissionRequest& a, const model::Object& object) {
-  const bool pod = a.kind.resource == "pods";
-  if (!pod && !is_workload(a.kind.resource)) return Done{};
-  if (!a.subresource.empty() && a.subresource != "ephemeralcontainers") return Done{};
-  const model::Object* ns = a.objects.find_object("namespaces", "", a.ns);
-  if (ns == nullptr || ns->meta()->labels() == nullptr) return Done{};
-  const core::PodSpec* spec = pod ? object.as<core::Pod>()->spec() : template_of(object);
-  if (spec == nullptr) return Done{};
-  if (pod && a.before && a.subresource.empty()) return Done{};  // what may change of a pod does not matter here
-  if (pod) {
-    const Policy enforce = policy_of(*ns, "enforce");
-    if (const auto text = violations_text(enforce, *spec); !text.empty()) {
-      a.unsure.emplace_back("namespaces");
-      return forbidden(a.kind, object.name(), "violates " + text);
-    }
-  }
-  const Policy warn = policy_of(*ns, "warn");
-  if (const auto text = violations_text(warn, *spec); !text.empty()) a.warnings.push_back("would violate " + text);
-  return Done{};
 }
 
 }  // namespace gantry::apigw

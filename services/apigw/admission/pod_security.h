@@ -11,8 +11,11 @@ namespace gantry::apigw {
 
 enum class SecurityLevel : uint8_t { kPrivileged, kBaseline, kRestricted };
 
-/// What violates the level, in the API server's words: `privileged (container "c" must not set ...)`.
+/// The version whose checks are the newest here: Kubernetes 1.34.
+inline constexpr int kLatestSecurity = 34;
 
-std::vector<std::string> security_violations(SecurityLevel level, const api::core_v1::PodSpec& spec);
+/// What violates the level as it was at Kubernetes 1.`minor`, in the API server's words: `privileged (container "c"
+/// must not set ...)`.
+std::vector<std::string> security_violations(SecurityLevel level, int minor, const api::core_v1::PodSpec& spec);
 
 }  // namespace gantry::apigw

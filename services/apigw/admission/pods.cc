@@ -4,6 +4,7 @@
 
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
+#include "schemas/api/resource_v1_generated.h"
 #include "services/apigw/admission/admission.h"
 
 namespace gantry::apigw {
@@ -95,6 +96,12 @@ Status check_node_restriction(AdmissionRequest& a, const model::Object& object) 
         return refuse(fmt::format("is not allowed to modify labels: {}", str(label->key())));
       }
     }
+  }
+  if (a.kind.resource == "resourceslices" && a.creates()) {
+    const auto* spec = object.as<api::resource_v1::ResourceSlice>()->spec();
+    const std::string_view node = spec == nullptr ? std::string_view() : str(spec->node_name());
+    if (node != a.identity.node)
+      return refuse("can only create ResourceSlice with the same NodeName as the requesting node");
   }
   return Done{};
 }

@@ -50,6 +50,15 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
            (a.verb == "get" || (a.subresource == "status" && any_of(a.verb, {"update", "patch"})));
   if (any_of(a.resource, {"persistentvolumes", "volumeattachments"}))
     return a.verb == "get" && facts.refers(node, a.resource, a.ns, a.name);
+  // What its drivers announce, and what its pods' claims were given.
+  if (a.resource == "resourceslices") {
+    if (any_of(a.verb, {"list", "watch", "deletecollection"})) return a.node == node;
+    return a.verb == "create" ||
+           (any_of(a.verb, {"get", "update", "patch", "delete"}) && facts.refers(node, a.resource, a.ns, a.name));
+  }
+  if (a.resource == "resourceclaims")
+    return (a.verb == "get" || (a.subresource == "status" && any_of(a.verb, {"update", "patch"}))) &&
+           facts.refers(node, a.resource, a.ns, a.name);
   if (a.resource == "csinodes") {
     if (a.verb == "create") return a.name.empty() || a.name == node;
     return a.name == node && any_of(a.verb, {"get", "update", "patch", "delete"});

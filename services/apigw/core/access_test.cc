@@ -206,9 +206,51 @@ TEST_F(AccessTest, ANodeReadsTheVolumesOfItsPods) {
   EXPECT_EQ(g_.get("persistentvolumes", "", "w", "", &node).code(), Code::kForbidden);
   EXPECT_EQ(g_.get("persistentvolumes", "", "v", "", &stranger).code(), Code::kForbidden);
   const Json csi{{"metadata", {{"name", "n1"}}}, {"spec", {{"drivers", Json::array()}}}};
+  const Json slice{
+      {"metadata", {{"name", "s"}}},
+      {"spec", {{"driver", "a.b"}, {"nodeName", "n1"}, {"pool", {{"name", "p"}, {"resourceSliceCount", 1}}}}}};
+  EXPECT_EQ(g_.create("resourceslices", "", slice, &stranger).code(), Code::kForbidden);
+  EXPECT_TRUE(g_.create("resourceslices", "", slice, &node).ok());
+  EXPECT_TRUE(g_.get("resourceslices", "", "s", "", &node).ok());
+  EXPECT_EQ(g_.get("resourceslices", "", "s", "", &stranger).code(), Code::kForbidden);
+  EXPECT_EQ(g_.remove("resourceslices", "", "s", &stranger).code(), Code::kForbidden);
+  EXPECT_TRUE(g_.remove("resourceslices", "", "s", &node).ok());
   EXPECT_EQ(g_.create("csinodes", "", csi, &stranger).code(), Code::kForbidden);
   const auto own = g_.create("csinodes", "", csi, &node);
   EXPECT_TRUE(own.ok()) << own.error().message;
+}
+
+TEST_F(AccessTest, TokenSecretsEndWithTheirAccount) {
+  ASSERT_TRUE(g_.create("serviceaccounts", "default", {{"metadata", {{"name", "robot"}}}}).ok());
+  const auto secret = [](const char* name, const char* type, const Json& annotations) {
+    return Json{{"metadata", {{"name", name}, {"annotations", annotations}}}, {"type", type}};
+  };
+  const char* kToken = "kubernetes.io/service-account-token";
+  const auto made =
+      g_.create("secrets", "default", secret("robot-token", kToken, {{"kubernetes.io/service-account.name", "robot"}}));
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  ASSERT_TRUE(
+      g_.create("secrets", "default", secret("other", kToken, {{"kubernetes.io/service-account.name", "default"}}))
+          .ok());
+  ASSERT_TRUE(g_.create("secrets", "default", secret("plain", "Opaque", Json::object())).ok());
+  const auto bootstrap = [&](const char* name, int64_t until) {
+    Json out = secret(name, "bootstrap.kubernetes.io/token", Json::object());
+    out["stringData"] = {{"token-id", std::string(name).substr(16)},
+                         {"token-secret", "0123456789abcdef"},
+                         {"expiration", model::format_time(until)}};
+    return out;
+  };
+  const int64_t now = g_.loop.wall() / 1'000'000;
+  ASSERT_TRUE(g_.create("secrets", "kube-system", bootstrap("bootstrap-token-abcdef", now + 30)).ok());
+  ASSERT_TRUE(g_.create("secrets", "kube-system", bootstrap("bootstrap-token-ghijkl", now + 3600)).ok());
+  ASSERT_TRUE(g_.remove("serviceaccounts", "default", "robot").ok());
+  g_.loop.advance(std::chrono::seconds(1));
+  EXPECT_TRUE(g_.stored("secrets", "default", "robot-token").is_null());
+  EXPECT_FALSE(g_.stored("secrets", "kube-system", "bootstrap-token-abcdef").is_null());
+  g_.loop.advance(std::chrono::seconds(60));
+  EXPECT_TRUE(g_.stored("secrets", "kube-system", "bootstrap-token-abcdef").is_null());
+  for (const char* stays : {"plain", "other"}) EXPECT_FALSE(g_.stored("secrets", "default", stays).is_null()) << stays;
+  EXPECT_FALSE(g_.stored("secrets", "kube-system", "bootstrap-token-ghijkl").is_null());
 }
 
 TEST_F(AccessTest, ATokenEndsWithItsAccount) {

@@ -18,6 +18,7 @@
 #include "services/apigw/core/metrics.h"
 #include "services/apigw/core/options.h"
 #include "services/apigw/core/quota_keeper.h"
+#include "services/apigw/core/token_cleaner.h"
 #include "services/apigw/core/views.h"
 #include "services/apigw/core/watcher.h"
 #include "services/apigw/core/writer.h"
@@ -71,7 +72,8 @@ Attributes attributes_of(const model::Kind& kind, const bus::Command& command) {
   if (command.verb == Verb::Evict) a.subresource = "eviction";
   // A namespace is inside itself: who may do something there may look at it.
   if (kind.resource == "namespaces" && command.verb != Verb::Create) a.ns = command.name;
-  if (command.verb == Verb::List) a.node = node_of(kind, command.field_selector, {});
+  if (command.verb == Verb::List || command.verb == Verb::DeleteCollection)
+    a.node = node_of(kind, command.field_selector, {});
   if (command.verb == Verb::Snapshot || command.verb == Verb::Replay) {
     a.node = command.node;
     a.metadata_only = true;
@@ -125,7 +127,8 @@ class ApiImpl final : public Api {
         leases_(store, *this),
         event_expiry_(loop, store, *this, world_),
         addresses_(loop, store, *this, config_.advertise_address),
-        quota_keeper_(loop, store, *this, world_) {
+        quota_keeper_(loop, store, *this, world_),
+        token_cleaner_(loop, store, *this, world_) {
     world_.start();
     // Before its address is in the list, its lease is held: or another gateway would take it out again.
     const auto put_in = [this] {
@@ -438,6 +441,7 @@ class ApiImpl final : public Api {
   EventExpiry event_expiry_;
   GatewayAddresses addresses_;
   QuotaKeeper quota_keeper_;
+  TokenCleaner token_cleaner_;
   bool bootstrapped_ = false;
   std::shared_ptr<void> bootstrap_;
   Alive alive_;

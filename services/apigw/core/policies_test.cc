@@ -104,6 +104,58 @@ TEST_F(PoliciesTest, LimitRangesFillInAndBound) {
             "per Container is 1, but limit is 2]");
 }
 
+TEST_F(PoliciesTest, PodSecurityLabelsAreChecked) {
+  const auto labelled = [](const char* mode, const char* value) {
+    return Json{
+        {"metadata", {{"name", "p"}, {"labels", {{std::string("pod-security.kubernetes.io/") + mode, value}}}}}};
+  };
+  EXPECT_EQ(
+      g_.create("namespaces", "", labelled("warn", "strict")).error().message,
+      "Namespace \"p\" is invalid: metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: \"strict\": must "
+      "be one of privileged, baseline, restricted");
+  for (const char* wrong : {"1.20", "v1.020", "v2.0", "v1."})
+    EXPECT_EQ(g_.create("namespaces", "", labelled("enforce-version", wrong)).code(), Code::kInvalid) << wrong;
+  ASSERT_TRUE(g_.create("namespaces", "", labelled("enforce-version", "v1.99")).ok());
+  Json pod = TestGateway::pod("a");
+  pod["spec"]["hostNetwork"] = true;
+  ASSERT_TRUE(g_.create("pods", "p", pod).ok());
+  const auto raised = g_.patch("namespaces", "", "p", labelled("enforce", "baseline"));
+  ASSERT_TRUE(raised.ok()) << raised.error().message;
+  EXPECT_EQ(raised->warnings,
+            (std::vector<std::string>{
+                "existing pods in namespace \"p\" violate the new PodSecurity enforce level \"baseline:v1.99\"",
+                "a: host namespaces"}));
+}
+
+TEST_F(PoliciesTest, PodSecurityOfAnOlderVersion) {
+  const auto violations = [&](const char* version, const char* level, Json pod) {
+    const std::string ns = std::string("n") + version[3] + version[4] + level[0] + std::to_string(pod.dump().size());
+    EXPECT_TRUE(g_.create("namespaces", "",
+                          {{"metadata",
+                            {{"name", ns},
+                             {"labels",
+                              {{"pod-security.kubernetes.io/enforce", level},
+                               {"pod-security.kubernetes.io/enforce-version", version}}}}}})
+                    .ok());
+    const auto made = g_.create("pods", ns, std::move(pod));
+    return made.ok() ? std::string() : made.error().message.substr(made.error().message.find("PodSecurity"));
+  };
+  Json sysctl = TestGateway::pod("p"), probe = sysctl, plain = sysctl;
+  sysctl["spec"]["securityContext"]["sysctls"] = {{{"name", "net.ipv4.tcp_rmem"}, {"value", "1"}}};
+  EXPECT_EQ(violations("v1.32", "baseline", sysctl), "");
+  EXPECT_EQ(violations("v1.31", "baseline", sysctl),
+            "PodSecurity \"baseline:v1.31\": forbidden sysctls (net.ipv4.tcp_rmem)");
+  probe["spec"]["containers"][0]["livenessProbe"] = {{"tcpSocket", {{"host", "10.0.0.1"}, {"port", 80}}}};
+  EXPECT_EQ(violations("v1.33", "baseline", probe), "");
+  EXPECT_EQ(violations("v1.34", "baseline", probe),
+            "PodSecurity \"baseline:v1.34\": probe or lifecycle host (container \"main\" uses probe or lifecycle host "
+            "\"10.0.0.1\")");
+  EXPECT_EQ(violations("v1.18", "restricted", plain),
+            "PodSecurity \"restricted:v1.18\": allowPrivilegeEscalation != false (container \"main\" must set "
+            "securityContext.allowPrivilegeEscalation=false), runAsNonRoot != true (pod or container \"main\" must set "
+            "securityContext.runAsNonRoot=true)");
+}
+
 TEST_F(PoliciesTest, PodSecurityByLabels) {
   ASSERT_TRUE(g_.create("namespaces", "",
                         {{"metadata",

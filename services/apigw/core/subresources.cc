@@ -59,9 +59,14 @@ Result<Plan> update_status(const Context& context, Request& request, const Objec
     if (before.kind().resource == "pods") keep_conditions<core::Pod>(draft, given, before);
     if (before.kind().resource == "nodes") keep_conditions<core::Node>(draft, given, before);
   }
+  // What the gateway has said itself stays, whoever leaves it out.
+  if (const auto qos = model::text_at(before, "status.qosClass");
+      before.kind().resource == "pods" && !qos.empty() && model::text_at(given, "status.qosClass").empty())
+    draft.set("status.qosClass", qos);
   Object after = with_owners(request, before, nullptr, std::move(replaced->owners), draft.build());
   Problems problems;
-  validate_update(after, before, "status", problems);
+  // An agent reports what it sees, whatever was seen before.
+  if (request.command.sequence_number == 0) validate_update(after, before, "status", problems);
   if (!problems.empty()) return problems.error(before.kind(), before.name());
   Plan plan = settle(context, before, std::move(after));
   if (request.command.sequence_number != 0) {

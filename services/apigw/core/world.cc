@@ -6,6 +6,7 @@
 
 #include "libs/model/served.h"
 #include "schemas/api/core_v1_generated.h"
+#include "schemas/api/resource_v1_generated.h"
 #include "schemas/api/storage_v1_generated.h"
 #include "services/apigw/core/allocator.h"
 
@@ -52,6 +53,19 @@ void visit_volumes(const core::PodSpec& spec, const Visit& refer) {
       if (source->secret() != nullptr) refer("secrets", source->secret()->name());
     }
   }
+}
+
+/// Whether the pod uses the claim for devices: one that it names, or one that was made for it.
+bool claims(const core::Pod& pod, std::string_view name) {
+  const auto* wanted = pod.spec() == nullptr ? nullptr : pod.spec()->resource_claims();
+  for (flatbuffers::uoffset_t i = 0; wanted != nullptr && i < wanted->size(); ++i) {
+    if (str(wanted->Get(i)->resource_claim_name()) == name) return true;
+  }
+  const auto* made = pod.status() == nullptr ? nullptr : pod.status()->resource_claim_statuses();
+  for (flatbuffers::uoffset_t i = 0; made != nullptr && i < made->size(); ++i) {
+    if (str(made->Get(i)->resource_claim_name()) == name) return true;
+  }
+  return false;
 }
 
 std::string reference(std::string_view resource, std::string_view ns, std::string_view name) {
@@ -181,6 +195,17 @@ bool World::refers(std::string_view node, std::string_view resource, std::string
     return spec != nullptr && str(spec->node_name()) == node;
   }
   bool found = false;
+  if (resource == "resourceslices") {
+    const model::Object* slice = find_object(resource, "", name);
+    const auto* spec = slice == nullptr ? nullptr : slice->as<api::resource_v1::ResourceSlice>()->spec();
+    return spec != nullptr && !node.empty() && str(spec->node_name()) == node;
+  }
+  if (resource == "resourceclaims") {
+    pods_->cache().for_each_by("node", std::string(node), [&](const model::Object& pod) {
+      found = found || (pod.ns() == ns && claims(*pod.as<core::Pod>(), name));
+    });
+    return found;
+  }
   pods_->cache().for_each_by("reference", reference(resource, ns, name), [&](const model::Object& pod) {
     found = found || str(pod.as<core::Pod>()->spec()->node_name()) == node;
   });

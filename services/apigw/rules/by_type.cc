@@ -57,8 +57,8 @@ class Plans {
  public:
   Plans() {
     for (const auto& rule : field_rules()) rules_[rule.type].push_back(&rule);
-    for (const auto& list :
-         {core_programs(), batch_programs(), network_programs(), access_programs(), other_programs()}) {
+    for (const auto& list : {core_programs(), batch_programs(), network_programs(), access_programs(), other_programs(),
+                             device_programs()}) {
       for (const auto& program : list) programs_[program.type].push_back(program.check);
     }
     for (const auto& kind : model::Schema::get().kinds()) {
@@ -244,8 +244,8 @@ std::vector<std::string> unknown_types() {
     if (type_of(type) == nullptr || type_of(type)->by_json(field) == nullptr)
       out.push_back(fmt::format("{}.{}", type, field));
   }
-  for (const auto& list :
-       {core_programs(), batch_programs(), network_programs(), access_programs(), other_programs()}) {
+  for (const auto& list : {core_programs(), batch_programs(), network_programs(), access_programs(), other_programs(),
+                           device_programs()}) {
     for (const auto& program : list) {
       if (type_of(program.type) == nullptr) out.emplace_back(program.type);
     }

@@ -35,6 +35,7 @@ std::span<const Program> batch_programs();    // types_batch.cc
 std::span<const Program> network_programs();  // types_network.cc
 std::span<const Program> access_programs();   // types_access.cc
 std::span<const Program> other_programs();    // types_other.cc
+std::span<const Program> device_programs();   // types_devices.cc
 
 void default_by_type(model::Draft& draft, const model::Object& given);
 void validate_by_type(const model::Object& object, Problems& problems);

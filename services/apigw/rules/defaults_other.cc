@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 
+#include "libs/model/walk.h"
 #include "schemas/api/autoscaling_v2_generated.h"
 #include "schemas/api/core_more_v1_generated.h"
 #include "schemas/api/networking_v1_generated.h"
@@ -97,6 +98,23 @@ void default_autoscaler(model::Draft& draft, const model::Object& given) {
         R"([{"type":"Pods","value":4,"periodSeconds":15},{"type":"Percent","value":100,"periodSeconds":15}])", true);
   rules(behavior->scale_down(), "spec.behavior.scaleDown", R"([{"type":"Percent","value":100,"periodSeconds":15}])",
         false);
+}
+
+// How many devices a request is for, where it does not say.
+void default_device_claim(model::Draft& draft, const model::Object& given) {
+  const std::string at = given.kind().resource == "resourceclaims" ? "spec" : "spec.spec";
+  const auto one = [&](const std::string& path) {
+    const std::string mode = model::text_at(given, path + ".allocationMode");
+    const std::string number = model::text_at(given, path + ".count");
+    if ((mode.empty() || mode == "ExactCount") && (number.empty() || number == "0")) draft.set(path + ".count", 1);
+  };
+  for (size_t i = 0;; ++i) {
+    const std::string request = fmt::format("{}.devices.requests[{}]", at, i);
+    if (!model::find(given, request).present()) return;
+    if (model::find(given, request + ".exactly").present()) one(request + ".exactly");
+    for (size_t j = 0; model::find(given, fmt::format("{}.firstAvailable[{}]", request, j)).present(); ++j)
+      one(fmt::format("{}.firstAvailable[{}]", request, j));
+  }
 }
 
 }  // namespace gantry::apigw

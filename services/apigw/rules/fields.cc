@@ -154,7 +154,10 @@ constexpr FieldRule kRules[] = {
     {"node_v1.RuntimeClass", "handler", Is::kLabel},
     {"resource_v1.DeviceRequest", "name", Is::kLabel},
     {"resource_v1.ExactDeviceRequest", "deviceClassName", Is::kSubdomain},
-    {"resource_v1.ResourceSliceSpec", "driver", Is::kSubdomain},
+    {"resource_v1.DeviceSubRequest", "name", Is::kLabel},
+    {"resource_v1.DeviceSubRequest", "deviceClassName", Is::kSubdomain},
+    {"resource_v1.Device", "name", Is::kLabel},
+    {"resource_v1.CounterSet", "name", Is::kLabel},
 };
 
 }  // namespace

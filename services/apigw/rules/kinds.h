@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "libs/model/draft.h"
 #include "libs/model/object.h"
@@ -28,6 +29,7 @@ void default_limitrange(model::Draft& draft, const model::Object& given);
 void default_rolebinding(model::Draft& draft, const model::Object& given);
 void default_clusterrolebinding(model::Draft& draft, const model::Object& given);
 void default_networkpolicy(model::Draft& draft, const model::Object& given);
+void default_device_claim(model::Draft& draft, const model::Object& given);
 void default_autoscaler(model::Draft& draft, const model::Object& given);
 
 // validate_meta.cc
@@ -69,6 +71,11 @@ void validate_volume_update(const model::Object& now, const model::Object& befor
 void validate_claim_update(const model::Object& now, const model::Object& before, Problems& problems);
 /// Of a CertificateSigningRequest's status, through any subresource.
 void validate_signing_update(const model::Object& now, const model::Object& before, Problems& problems);
+
+// validate_status.cc
+void validate_status_update(const model::Object& now, const model::Object& before, Problems& problems);
+/// Paths of its table that their kinds do not have: none.
+std::vector<std::string> unknown_counts();
 
 // templates.cc: StatefulSets, DaemonSets, Jobs, CronJobs, ReplicationControllers, PodTemplates
 void default_template(model::Draft& draft, const model::Object& given);

@@ -34,6 +34,8 @@ constexpr Rules kRules[] = {
     {"clusterrolebindings", default_clusterrolebinding, nullptr, nullptr},
     {"networkpolicies", default_networkpolicy, nullptr, nullptr},
     {"horizontalpodautoscalers", default_autoscaler, nullptr, nullptr},
+    {"resourceclaims", default_device_claim, nullptr, nullptr},
+    {"resourceclaimtemplates", default_device_claim, nullptr, nullptr},
     {"statefulsets", nullptr, nullptr, validate_statefulset_update},
     {"jobs", nullptr, nullptr, validate_job_update},
     {"persistentvolumes", nullptr, nullptr, validate_volume_update},
@@ -70,6 +72,7 @@ void validate_update(const model::Object& now, const model::Object& before, std:
   const Rules* rules = rules_of(now.kind());
   if (subresource.empty() && rules != nullptr && rules->update != nullptr) rules->update(now, before, problems);
   if (subresource.empty()) validate_update_by_table(now, before, problems);
+  if (subresource == "status") validate_status_update(now, before, problems);
   if (now.kind().resource == "certificatesigningrequests" && !subresource.empty())
     validate_signing_update(now, before, problems);
 }

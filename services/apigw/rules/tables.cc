@@ -57,6 +57,9 @@ constexpr Fixed kFixed[] = {
     {"resourcequotas", "spec.scopes"},
     {"resourceclaims", "spec"},
     {"resourceclaimtemplates", "spec"},
+    {"resourceslices", "spec.driver"},
+    {"resourceslices", "spec.nodeName"},
+    {"resourceslices", "spec.pool.name"},
 };
 
 }  // namespace

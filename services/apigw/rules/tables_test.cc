@@ -6,6 +6,7 @@
 
 #include "libs/model/json.h"
 #include "services/apigw/rules/by_type.h"
+#include "services/apigw/rules/kinds.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -49,6 +50,7 @@ TEST(Tables, DefaultsAreSetWhereNothingIsSaid) {
 TEST(Tables, EveryPathIsOfItsKind) {
   EXPECT_EQ(unknown_paths(), std::vector<std::string>());
   EXPECT_EQ(unknown_types(), std::vector<std::string>());
+  EXPECT_EQ(unknown_counts(), std::vector<std::string>());
 }
 
 TEST(Tables, AllThatIsWrongIsSaidAtOnce) {

@@ -105,6 +105,10 @@ void Problems::duplicate_json(std::string field, std::string_view value) {
 void Problems::forbidden(std::string field, std::string_view detail) {
   add("FieldValueForbidden", std::move(field), fmt::format("Forbidden: {}", detail));
 }
+void Problems::too_many(std::string field, size_t n, size_t max) {
+  add("FieldValueTooMany", std::move(field), fmt::format("Too many: {}: must have at most {} items", n, max));
+}
+
 void Problems::too_long(std::string field, size_t max_bytes) {
   add("FieldValueTooLong", std::move(field), fmt::format("Too long: may not be more than {} bytes", max_bytes));
 }

@@ -42,6 +42,7 @@ class Problems {
   void duplicate_json(std::string field, std::string_view value);
   void forbidden(std::string field, std::string_view detail);
   void too_long(std::string field, size_t max_bytes);
+  void too_many(std::string field, size_t n, size_t max);
   void not_found(std::string field, std::string_view value);
   /// Nothing when `detail` is empty: for the checks of libs/model/names.h.
   void check(std::string field, std::string_view value, const std::string& detail) {
