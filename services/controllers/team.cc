@@ -15,6 +15,7 @@
 #include "services/controllers/replicaset/replicaset.h"
 #include "services/controllers/rootca/rootca.h"
 #include "services/controllers/serviceaccount/serviceaccount.h"
+#include "services/controllers/statefulset/statefulset.h"
 #include "services/controllers/ttlafterfinished/ttlafterfinished.h"
 
 namespace gantry::controllers {
@@ -34,6 +35,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "replicaset") return std::make_unique<ReplicaSetController>();
   if (name == "rootca") return std::make_unique<RootCaController>(config.root_ca_pem);
   if (name == "serviceaccount") return std::make_unique<ServiceAccountController>();
+  if (name == "statefulset") return std::make_unique<StatefulSetController>();
   if (name == "ttlafterfinished") return std::make_unique<TtlAfterFinishedController>();
   LOG(FATAL) << "no such controller: " << name;
 }
@@ -41,9 +43,9 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"clusterrole", "cronjob",   "deployment",     "endpointslice",   "gc",
-          "job",         "namespace", "nodelifecycle",  "podcidr",         "podgc",
-          "replicaset",  "rootca",    "serviceaccount", "ttlafterfinished"};
+  return {"clusterrole", "cronjob",   "deployment",     "endpointslice", "gc",
+          "job",         "namespace", "nodelifecycle",  "podcidr",       "podgc",
+          "replicaset",  "rootca",    "serviceaccount", "statefulset",   "ttlafterfinished"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

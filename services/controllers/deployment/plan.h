@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "schemas/api/apps_v1_generated.h"
-#include "schemas/api/meta_v1_generated.h"
+#include "services/controllers/framework/percent.h"
 
 namespace gantry::controllers {
 
@@ -29,7 +29,6 @@ struct Rollout {
 
 /// From the Deployment's spec, with Kubernetes' defaults (25%) and rounding: surge up, unavailable down, never both 0.
 Rollout resolve(const api::apps_v1::DeploymentSpec& spec);
-int32_t resolve_percent(const api::meta_v1::IntOrString* value, int32_t total, bool round_up, const char* fallback);
 
 struct Scale {
   size_t index;
