@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libs/model/json.h"
+#include "services/apigw/core/mirror.h"
 #include "services/apigw/render/render.h"
 
 namespace gantry::apigw {
@@ -16,7 +17,8 @@ std::string whoami_json(const Identity& identity) {
 
 bus::CommandOutcome outcome_of(const bus::Command& command, Answer answer, WallMicros now) {
   bus::CommandOutcome outcome;
-  outcome.revision = answer.revision;
+  // On the bus a kind that never had an object is at 0, as its chains are: who waits for a revision must find it there.
+  outcome.revision = answer.revision == Mirror::kNever ? 0 : answer.revision;
   outcome.head = answer.head;
   outcome.continue_token = std::move(answer.continue_token);
   outcome.warnings = std::move(answer.warnings);

@@ -77,6 +77,15 @@ TEST_F(CommandsTest, DriversAreCalledThroughTheirNode) {
   EXPECT_EQ(send("node-n1", call).code(), Code::kForbidden);
 }
 
+// A controller waits until its view covers what its commands returned; its view of nothing is at 0.
+TEST_F(CommandsTest, WhatNeverWasIsAtZeroOnTheBus) {
+  for (const auto verb : {bus::Verb::List, bus::Verb::DeleteCollection, bus::Verb::Snapshot, bus::Verb::Replay}) {
+    const auto none = send("controllers", {.verb = verb, .resource = "ingresses", .ns = "default"});
+    ASSERT_TRUE(none.ok()) << none.error().message;
+    EXPECT_EQ(none->revision, 0u);
+  }
+}
+
 TEST_F(CommandsTest, ErrorsTravelWhole) {
   const auto bad = send("admin", {.verb = bus::Verb::Create,
                                   .resource = "pods",

@@ -328,6 +328,7 @@ void Writer::plan_change(RequestPtr request, const Planner& planner) {
     if (think_again(request, again)) return;
     return refuse(request, std::move(plan.error()));
   }
+  if (command.dry_run && changes) plan->after = plan->after.at(before.revision());
   if (!changes || command.dry_run) return succeed(request, *plan, {});
   store_.commit(commit_for(*request, *plan, before),
                 alive_.guard([this, request, planner, before, plan = *plan](Result<state::Committed> committed) {

@@ -173,6 +173,8 @@ class ParametersTest : public ParametersFixture {
     const auto tried = write(op, name, change(op, 2), "dryRun=All");
     ASSERT_EQ(tried->status, 200) << op.path << tried->body;
     EXPECT_NE(bare(json::parse(tried->body)), bare(before)) << op.path;
+    EXPECT_EQ(json::parse(tried->body)["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"])
+        << op.path;
     EXPECT_EQ(ok("GET", readable(op, name)), before) << op.path;
     const auto done = write(op, name, change(op, 2), "dryRun=");
     EXPECT_EQ(done->status, 400) << "an empty value is no directive";
