@@ -7,6 +7,7 @@
 #include "services/controllers/cronjob/cronjob.h"
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/endpointslice/endpointslice.h"
+#include "services/controllers/ephemeralvolume/ephemeralvolume.h"
 #include "services/controllers/gc/gc.h"
 #include "services/controllers/job/job.h"
 #include "services/controllers/namespace/namespace.h"
@@ -17,6 +18,8 @@
 #include "services/controllers/serviceaccount/serviceaccount.h"
 #include "services/controllers/statefulset/statefulset.h"
 #include "services/controllers/ttlafterfinished/ttlafterfinished.h"
+#include "services/controllers/volumebinder/volumebinder.h"
+#include "services/controllers/volumeprotection/volumeprotection.h"
 
 namespace gantry::controllers {
 namespace {
@@ -26,6 +29,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "cronjob") return std::make_unique<CronJobController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
+  if (name == "ephemeral-volume") return std::make_unique<EphemeralVolumeController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
   if (name == "job") return std::make_unique<JobController>();
   if (name == "namespace") return std::make_unique<NamespaceController>();
@@ -37,15 +41,32 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "serviceaccount") return std::make_unique<ServiceAccountController>();
   if (name == "statefulset") return std::make_unique<StatefulSetController>();
   if (name == "ttlafterfinished") return std::make_unique<TtlAfterFinishedController>();
+  if (name == "persistentvolume-binder") return std::make_unique<VolumeBinder>();
+  if (name == "persistentvolume-protection") return std::make_unique<VolumeProtection>();
   LOG(FATAL) << "no such controller: " << name;
 }
 
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"clusterrole", "cronjob",   "deployment",     "endpointslice", "gc",
-          "job",         "namespace", "nodelifecycle",  "podcidr",       "podgc",
-          "replicaset",  "rootca",    "serviceaccount", "statefulset",   "ttlafterfinished"};
+  return {"clusterrole",
+          "cronjob",
+          "deployment",
+          "endpointslice",
+          "ephemeral-volume",
+          "gc",
+          "job",
+          "namespace",
+          "nodelifecycle",
+          "persistentvolume-binder",
+          "persistentvolume-protection",
+          "podcidr",
+          "podgc",
+          "replicaset",
+          "rootca",
+          "serviceaccount",
+          "statefulset",
+          "ttlafterfinished"};
 }
 
 Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config)

@@ -1,13 +1,11 @@
 #include "services/scheduler/filters.h"
 
-#include <charconv>
-
+#include "libs/model/node_selector.h"
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
 
 namespace gantry::scheduler {
 
-using api::core_v1::NodeSelectorRequirement;
 using api::core_v1::NodeSelectorTerm;
 using api::core_v1::Pod;
 using api::core_v1::PodSpec;
@@ -76,48 +74,10 @@ std::vector<std::string> missing_resources(const NodeInfo& node, const PodInfo& 
   return missing;
 }
 
-bool matches(const NodeSelectorRequirement& requirement, const std::string_view* value) {
-  std::string_view op = str(requirement.operator_());
-  auto listed = [&] {
-    if (value == nullptr || requirement.values() == nullptr) return false;
-    return std::any_of(requirement.values()->begin(), requirement.values()->end(),
-                       [&](const auto* v) { return str(v) == *value; });
-  };
-  if (op == "In") return listed();
-  if (op == "NotIn") return !listed();
-  if (op == "Exists") return value != nullptr;
-  if (op == "DoesNotExist") return value == nullptr;
-  if ((op == "Gt" || op == "Lt") && value != nullptr && requirement.values() != nullptr &&
-      requirement.values()->size() == 1) {
-    int64_t have = 0, bound = 0;
-    std::string_view text = str(requirement.values()->Get(0));
-    if (std::from_chars(value->data(), value->data() + value->size(), have).ec != std::errc()) return false;
-    if (std::from_chars(text.data(), text.data() + text.size(), bound).ec != std::errc()) return false;
-    return op == "Gt" ? have > bound : have < bound;
-  }
-  return false;
-}
-
 }  // namespace
 
 bool matches_term(const NodeSelectorTerm& term, const NodeInfo& node) {
-  bool any = false;
-  if (term.match_expressions() != nullptr) {
-    for (const auto* requirement : *term.match_expressions()) {
-      any = true;
-      const auto* label = model::lookup(node.object.meta()->labels(), str(requirement->key()));
-      std::string_view value = str(label);
-      if (!matches(*requirement, label == nullptr ? nullptr : &value)) return false;
-    }
-  }
-  if (term.match_fields() != nullptr) {
-    for (const auto* requirement : *term.match_fields()) {
-      any = true;
-      std::string_view name = node.name;
-      if (str(requirement->key()) != "metadata.name" || !matches(*requirement, &name)) return false;
-    }
-  }
-  return any;  // an empty term matches nothing
+  return model::matches(term, node.object.meta()->labels(), node.name);
 }
 
 bool matches_selectors(const NodeInfo& node, const PodInfo& pod) {
@@ -130,12 +90,7 @@ bool matches_selectors(const NodeInfo& node, const PodInfo& pod) {
   }
   if (spec.affinity() == nullptr || spec.affinity()->node_affinity() == nullptr) return true;
   const auto* required = spec.affinity()->node_affinity()->required_during_scheduling_ignored_during_execution();
-  if (required == nullptr) return true;
-  if (required->node_selector_terms() == nullptr) return false;
-  for (const auto* term : *required->node_selector_terms()) {
-    if (matches_term(*term, node)) return true;
-  }
-  return false;
+  return required == nullptr || model::matches(required, node.object.meta()->labels(), node.name);
 }
 
 bool fits(const NodeInfo& node, const PodInfo& pod) {
