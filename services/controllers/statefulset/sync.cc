@@ -208,7 +208,8 @@ bool StatefulSetSync::condemn() {
       if (ordered_) return false;
       continue;
     }
-    if (ordered_ && !replica.available && &replica != unhealthy) {
+    const bool ended = replica.failed || replica.succeeded;  // it will never be ready again
+    if (ordered_ && !replica.available && !ended && &replica != unhealthy) {
       wait_for(replica);
       return false;
     }
