@@ -5,6 +5,7 @@
 #include "libs/projection/cache.h"
 #include "services/controllers/clusterrole/clusterrole.h"
 #include "services/controllers/cronjob/cronjob.h"
+#include "services/controllers/daemonset/daemonset.h"
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/endpointslice/endpointslice.h"
 #include "services/controllers/ephemeralvolume/ephemeralvolume.h"
@@ -27,6 +28,7 @@ namespace {
 std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health) {
   if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
   if (name == "cronjob") return std::make_unique<CronJobController>();
+  if (name == "daemonset") return std::make_unique<DaemonSetController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
   if (name == "ephemeral-volume") return std::make_unique<EphemeralVolumeController>();
@@ -51,6 +53,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 std::vector<std::string> Team::names() {
   return {"clusterrole",
           "cronjob",
+          "daemonset",
           "deployment",
           "endpointslice",
           "ephemeral-volume",
