@@ -112,7 +112,7 @@ std::string Containerd::leftovers() const {
   std::string out = ctr("-n k8s.io containers ls -q");
   out += run(fmt::format("grep -F {} /proc/self/mounts | grep -v '{}/state/io.containerd.grpc.v1.cri/netns$' || true",
                          directory_, directory_));
-  out += run(fmt::format("pgrep -f 'containerd-shi[m].*{}' || true", directory_));
+  out += run(fmt::format("pgrep -af 'containerd-shi[m].*{}' || true", directory_));
   return out;
 }
 
