@@ -82,6 +82,9 @@ class Service {
   /// work, then finish it, then resign leases. The bus is flushed after the last.
   void on_drain(std::string name, DrainStep step) { drain_steps_.push_back({std::move(name), std::move(step)}); }
 
+  /// The drain may take this long at least, whatever the flag says.
+  void allow_drain(int seconds) { options_.drain_seconds = std::max(options_.drain_seconds, seconds); }
+
   /// Begins to drain, as SIGTERM does. Any call after the first has no effect.
   void stop(int exit_code = kExitOk);
   /// Something without which the service cannot go on: logs, drains, exits with kExitFailed.

@@ -41,6 +41,21 @@ int main(int argc, char** argv) {
                   "Log files kept of a container, the current one included")
       ->check(CLI::Range(2, 100))
       ->capture_default_str();
+  flags.add_option("--static-pods", options->static_pods, "Directory of manifests that run without the API");
+  flags
+      .add_option(
+          "--shutdown-grace-period", options->shutdown_seconds,
+          "Seconds for pods to end before the machine does (on SIGTERM while systemd stops the machine, or on SIGPWR); "
+          "0: pods are left to it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  flags
+      .add_option("--shutdown-grace-period-critical-pods", options->shutdown_critical_seconds,
+                  "How much of it is for critical pods, which end last")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  flags.add_option("--shutdown-grace-period-by-pod-priority", options->shutdown_by_priority,
+                   "0=60,10000=30,...: instead of these two, seconds for the pods of each priority and above");
   flags.add_option("--mtu", options->mtu, "MTU of pods")->check(CLI::Range(576, 65'000))->capture_default_str();
   return service.run(argc, argv, [options](service::Service& s) { return nodeagent::start(s, *options); });
 }

@@ -2,13 +2,17 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "libs/model/quantity.h"
 #include "libs/projection/recorder.h"
 #include "libs/service/service.h"
 #include "services/nodeagent/agent/probe_transport.h"
+#include "services/nodeagent/agent/shutdown.h"
+#include "services/nodeagent/agent/static_pods.h"
 #include "services/nodeagent/node/cni.h"
+#include "services/nodeagent/node/host.h"
 #include "services/nodeagent/node/registrar.h"
 #include "services/nodeagent/node/usage_reporter.h"
 #include "services/nodeagent/node_csi.h"
@@ -41,6 +45,10 @@ struct Node {
   std::unique_ptr<Registrar> registrar;
   std::unique_ptr<NodeCsi> csi;
   std::unique_ptr<Agent> agent;
+  std::unique_ptr<StaticPods> static_pods;
+  std::shared_ptr<void> static_watch;
+  std::unique_ptr<NodeShutdown> shutdown;
+  std::shared_ptr<void> power;
   std::unique_ptr<Sessions> sessions;
   std::unique_ptr<LogRotator> rotator;
   std::unique_ptr<UsageReporter> usage;
@@ -125,6 +133,38 @@ void add_metrics(service::Service& s, std::vector<Node*> nodes) {
   });
 }
 
+void add_static_pods(service::Service& s, Node& node, const std::string& directory, const std::string& name) {
+  if (directory.empty()) return;
+  node.agent->expect_static_pods();
+  node.static_pods = std::make_unique<StaticPods>(
+      s.loop(), *node.executor, directory, name,
+      [&agent = *node.agent](std::vector<model::Object> pods) { agent.set_static_pods(std::move(pods)); });
+  node.static_watch = watch_directory(s.loop(), directory, [&node] { node.static_pods->look(); });
+  node.static_pods->start();
+}
+
+// With a time for it, pods end before the machine does: on SIGPWR, or on SIGTERM while systemd stops the machine.
+Status add_shutdown(service::Service& s, Node& node, const Options& options) {
+  auto steps =
+      shutdown_steps(options.shutdown_seconds, options.shutdown_critical_seconds, options.shutdown_by_priority);
+  if (!steps.ok()) return steps.error();
+  if (steps->empty()) return Done{};
+  node.shutdown = std::make_unique<NodeShutdown>(s.loop(), *node.agent, std::move(*steps));
+  s.allow_drain(static_cast<int>(node.shutdown->seconds()) + 10);
+  auto begin = [&node](std::function<void()> done) {
+    node.registrar->set_runtime(false, "node is shutting down");
+    node.shutdown->begin(std::move(done));
+  };
+  node.power = on_signal(s.loop(), SIGPWR, [&s, begin] { begin([&s] { s.stop(); }); });
+  s.on_drain("pods", [&node, begin](std::function<void()> done) {
+    if (node.shutdown->under_way()) return done();
+    auto stopping = std::make_shared<bool>(false);
+    node.executor->run([stopping] { *stopping = machine_is_stopping(); },
+                       [stopping, begin, done] { *stopping ? begin(done) : done(); });
+  });
+  return Done{};
+}
+
 Status start_real(service::Service& s, const Options& options) {
   auto name = options.node;
   if (name.empty()) {
@@ -180,6 +220,8 @@ Status start_real(service::Service& s, const Options& options) {
   node->usage = std::make_unique<UsageReporter>(
       s.loop(), s.bus(), *node->runtime, name, std::chrono::seconds(options.stats_seconds),
       options.capacity.empty() ? machine_usage : std::function<NodeUsage()>());
+  add_static_pods(s, *node, options.static_pods, name);
+  if (auto added = add_shutdown(s, *node, options); !added.ok()) return added.error();
   attach(s, *node, name);
   s.add_ready("pods", [node = node.get()]() -> Status {
     if (!node->agent->synced()) return Error{Code::kUnavailable, "the node's pods or containers are not known yet"};

@@ -18,6 +18,9 @@ struct Options {
   std::string cni_conf_dir = "/etc/cni/net.d", cni_bin_dir = "/usr/lib/cni", cgroup_parent;
   std::string log_max_size = "10Mi";
   int log_max_files = 5;
+  std::string static_pods;  // directory; empty: none
+  int64_t shutdown_seconds = 0, shutdown_critical_seconds = 0;
+  std::string shutdown_by_priority;
   bool pod_cidr_from_node = true;
   int hollow = 0, heartbeat_seconds = 5, stats_seconds = 5, mtu = 1450;
 };

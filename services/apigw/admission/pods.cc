@@ -71,6 +71,26 @@ void add_not_ready_taint(const model::Object& node, model::Draft& draft) {
 Status check_node_restriction(AdmissionRequest& a, const model::Object& object) {
   if (a.identity.node.empty()) return Done{};
   const auto refuse = [&](std::string why) { return forbidden(a.kind, object.name(), why); };
+  // It makes no pods but what stands for its own static ones, and those may refer to nothing.
+  if (a.kind.resource == "pods" && a.subresource.empty() && a.creates()) {
+    const auto* pod = object.as<core::Pod>();
+    const auto* annotations = object.meta()->annotations();
+    if (annotations == nullptr || model::lookup(annotations, "kubernetes.io/config.mirror") == nullptr)
+      return refuse(fmt::format(
+          "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{}\" can only create mirror pods",
+          a.identity.node));
+    if (str(pod->spec()->node_name()) != a.identity.node)
+      return refuse(fmt::format("node \"{}\" can only create pods with spec.nodeName set to itself", a.identity.node));
+    if (!str(pod->spec()->service_account_name()).empty())
+      return refuse(fmt::format("node \"{}\" can not create pods that reference a service account", a.identity.node));
+    if (pod->spec()->volumes() != nullptr) {
+      for (const auto* volume : *pod->spec()->volumes()) {
+        if (volume->secret() || volume->config_map() || volume->persistent_volume_claim() || volume->projected())
+          return refuse(fmt::format("node \"{}\" can not create pods that reference volume {}", a.identity.node,
+                                    str(volume->name())));
+      }
+    }
+  }
   if (a.kind.resource == "nodes" && a.subresource.empty()) {
     const auto* taints =
         object.as<core::Node>()->spec() == nullptr ? nullptr : object.as<core::Node>()->spec()->taints();

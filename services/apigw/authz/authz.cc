@@ -29,6 +29,7 @@ bool node_may(const std::string& node, const Attributes& a, const Facts& facts) 
   }
   if (a.resource == "pods") {
     if (any_of(a.verb, {"list", "watch"})) return a.node == node;
+    if (a.verb == "create" && a.subresource.empty()) return true;  // mirrors of its own pods: see admission
     if (facts.pod_node(a.ns, a.name) != node) return false;
     return any_of(a.verb, {"get", "delete"}) || (a.verb == "create" && a.subresource == "eviction") ||
            (a.subresource == "status" && any_of(a.verb, {"update", "patch"}));

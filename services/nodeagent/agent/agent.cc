@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "libs/base/ids.h"
+#include "services/nodeagent/agent/static_pods.h"
 
 namespace gantry::nodeagent {
 
@@ -37,6 +38,7 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                nullptr,
                [this](const std::string& uid) {
                  workers_.erase(uid);
+                 apply_static();
                  references_.trim([this](const std::string& resource, const std::string& ns, const std::string& name) {
                    return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
                      return entry.second->pod() && entry.second->pod().ns() == ns &&
@@ -44,7 +46,10 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                    });
                  });
                },
-               options_.disk} {
+               options_.disk},
+      mirrors_(loop, commands, pods, [this](const std::string& uid, const model::Object& mirror) {
+        if (auto found = workers_.find(uid); found != workers_.end()) found->second->set_mirror(mirror);
+      }) {
   options_.node.hollow = !options_.disk;
   options_.node.services = [this](std::string_view ns, const auto& visit) { services_.for_each(ns, visit); };
 }
@@ -114,8 +119,9 @@ void Agent::on_listed(Result<std::vector<RuntimePod>> pods) {
 }
 
 void Agent::maybe_begin() {
-  if (synced_ || !listed_ || !pods_.synced()) return;
+  if (synced_ || !listed_ || !static_known_ || !pods_.synced()) return;
   synced_ = true;
+  apply_static();
   size_t wanted = 0, adopted = 0;
   pods_.for_each([&](const model::Object& pod) {
     ++wanted;
@@ -189,16 +195,53 @@ void Agent::on_pod_change(const projection::Change& change) {
   if (!synced_) return;
   if (change.before && (!change.after || change.after.uid() != change.before.uid())) apply_gone(change.before);
   if (change.after) apply(change.after);
+  if (is_mirror(change.after ? change.after : change.before)) mirrors_.reconcile();
+}
+
+void Agent::set_static_pods(std::vector<model::Object> pods) {
+  std::map<std::string, model::Object> now;
+  for (auto& pod : pods) now.emplace(std::string(pod.uid()), std::move(pod));
+  for (const auto& [uid, _] : static_) {
+    if (now.count(uid) != 0) continue;
+    mirrors_.unwant(uid);
+    if (auto found = workers_.find(uid); found != workers_.end()) found->second->set_gone();
+  }
+  static_ = std::move(now);
+  static_known_ = true;
+  if (synced_) {
+    apply_static();
+  } else {
+    maybe_begin();
+  }
+}
+
+// A changed manifest is another pod of the same name: it begins when the one before has ended.
+void Agent::apply_static() {
+  if (!synced_) return;
+  for (const auto& [uid, pod] : static_) {
+    if (workers_.count(uid) != 0 && workers_[uid]->pod()) continue;
+    bool taken = false;
+    for (const auto& [other, w] : workers_)
+      taken |= other != uid && w->observed().ns == pod.ns() && w->observed().name == pod.name();
+    for (const auto& [other, runs] : found_) taken |= other != uid && runs.ns == pod.ns() && runs.name == pod.name();
+    if (taken) continue;
+    apply(pod);
+    mirrors_.want(pod);
+  }
 }
 
 void Agent::apply(const model::Object& pod) {
+  if (is_mirror(pod)) return;  // what it mirrors runs by itself
   auto uid = std::string(pod.uid());
   RuntimePod observed;
   if (auto found = found_.find(uid); found != found_.end()) {
     observed = std::move(found->second);
     found_.erase(found);
   }
-  worker(uid, std::move(observed)).set_pod(pod);
+  const bool begun = !observed.sandboxes.empty() || workers_.count(uid) != 0;
+  auto& w = worker(uid, std::move(observed));
+  w.set_pod(pod);
+  if (refusing_ && !begun) w.terminate(*refusing_);
 }
 
 void Agent::apply_gone(const model::Object& pod) {

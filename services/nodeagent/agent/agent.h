@@ -7,6 +7,7 @@
 #include <string>
 
 #include "libs/projection/cache.h"
+#include "services/nodeagent/agent/mirror_pods.h"
 #include "services/nodeagent/agent/pod_worker.h"
 
 namespace gantry::nodeagent {
@@ -55,6 +56,12 @@ class Agent {
   void terminate(const std::string& uid, Termination why) {
     if (auto found = workers_.find(uid); found != workers_.end()) found->second->terminate(std::move(why));
   }
+  /// From now on pods that have not begun fail for this reason.
+  void refuse_pods(Termination why) { refusing_ = std::move(why); }
+  /// Before start(): nothing is decided before set_static_pods().
+  void expect_static_pods() { static_known_ = false; }
+  /// What runs here without being asked for by the API; each time all of it.
+  void set_static_pods(std::vector<model::Object> pods);
   bool synced() const { return synced_; }
   size_t size() const { return workers_.size(); }
   NodeContext& node() { return options_.node; }
@@ -70,6 +77,7 @@ class Agent {
   void apply_gone(const model::Object& pod);
   PodWorker& worker(const std::string& uid, RuntimePod observed);
   void on_pod_change(const projection::Change& change);
+  void apply_static();
 
   Loop& loop_;
   Runtime& runtime_;
@@ -82,6 +90,10 @@ class Agent {
   WorkerContext context_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // by uid
   std::map<std::string, RuntimePod> found_;                    // listed before the pods were known
+  MirrorPods mirrors_;
+  std::map<std::string, model::Object> static_;  // by uid
+  bool static_known_ = true;
+  std::optional<Termination> refusing_;
   bool listed_ = false, synced_ = false, listing_ = false;
   std::function<void(bool, const std::string&)> runtime_changed_;
   Timer relist_, retry_, sweep_again_;

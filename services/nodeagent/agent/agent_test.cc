@@ -1,13 +1,5 @@
 // The agent's whole loop on a manual clock, with a fake runtime and a fake gateway.
-#include "services/nodeagent/agent/agent.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "libs/base/testing/manual_loop.h"
-#include "schemas/trace_generated.h"
-#include "services/nodeagent/agent/testing/fake_api.h"
-#include "services/nodeagent/runtime/testing/fake_runtime.h"
+#include "services/nodeagent/agent/testing/agent_story.h"
 
 namespace gantry::nodeagent {
 namespace {
@@ -18,52 +10,7 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class AgentTest : public ::testing::Test {
- protected:
-  void SetUp() override { start(); }
-
-  void start() {
-    agent_.reset();
-    sequence_ = std::make_unique<Sequence>(++epoch_);
-    AgentOptions options;
-    options.node.node = "n1";
-    options.node.host_ips = {"10.0.0.1"};
-    options.node.paths.root = "/nowhere";
-    options.node.service_host = "10.96.0.1";
-    options.node.service_port = "443";
-    options.node.cluster_dns = "10.96.0.10";
-    options.disk = false;
-    options.dependencies = false;
-    agent_ = std::make_unique<Agent>(loop_, api_, runtime_, executor_, probes_, api_.pods, *sequence_, options);
-    agent_->on_record([this](const model::Object& pod, bool, const std::string& reason, const std::string& message) {
-      events_.push_back(reason + ": " + message);
-    });
-    agent_->start(nullptr);
-    loop_.drain();
-  }
-  void put(const std::string& name, const std::string& spec, const std::string& uid = "") {
-    api_.put("pods", fmt::format(R"({{"metadata":{{"name":"{0}","namespace":"default","uid":"{1}"}},"spec":{2}}})",
-                                 name, uid.empty() ? name : uid, spec));
-    loop_.drain();
-  }
-  std::string status(const std::string& name) { return api_.status_json("default", name); }
-  bool until(const std::function<bool()>& condition, Duration limit = minutes(10)) {
-    return loop_.run_until(condition, limit);
-  }
-  bool gone(const std::string& name) {
-    return api_.pod("default", name) == nullptr && runtime_.pod(name) == nullptr && agent_->size() == 0;
-  }
-
-  testing::ManualLoop loop_;
-  testing::FakeRuntime runtime_{loop_};
-  testing::FakeApi api_{loop_};
-  testing::FakeProbes probes_{loop_};
-  InlineExecutor executor_{loop_};
-  uint64_t epoch_ = 0;
-  std::unique_ptr<Sequence> sequence_;
-  std::unique_ptr<Agent> agent_;
-  std::vector<std::string> events_;
-};
+class AgentTest : public AgentStory {};
 
 constexpr char kWeb[] = R"({"containers":[{"name":"web","image":"demo:1"}]})";
 

@@ -64,6 +64,21 @@ void PodWorker::probe() {
   prober_.reconcile(*spec(), observed_, address(), context_.loop.wall(), ending, memory_.hooking);
 }
 
+void PodWorker::set_mirror(model::Object mirror) {
+  mirror_ = std::move(mirror);
+  if (!mirror_) return;
+  shown_anew_ = true;
+  if (memory_.last.phase.empty()) memory_.last = decode_status(*mirror_.as<core::Pod>());
+  wake();
+}
+
+bool PodWorker::ended() const {
+  const bool over = !desired_ || memory_.terminal;
+  return over && std::none_of(observed_.containers.begin(), observed_.containers.end(), [](const Container& c) {
+           return c.state == ContainerState::kRunning || c.state == ContainerState::kUnknown;
+         });
+}
+
 void PodWorker::set_gone() {
   desired_ = false;
   wake();
@@ -103,9 +118,10 @@ void PodWorker::decide() {
   if (finished_) return;
   PodInput input{spec(), desired_, &observed_, context_.node.host_ips, context_.loop.wall()};
   auto decision = nodeagent::decide(input, memory_);
-  if (pod_ && desired_) {
+  if (pod_ && desired_ && shown() != nullptr) {
+    const auto uid = std::string(api_uid());
     context_.statuses.set(uid_, std::string(pod_.ns()), std::string(pod_.name()),
-                          encode_status(pod_.ns(), pod_.name(), uid_, decision.status, spec()));
+                          encode_status(pod_.ns(), pod_.name(), uid, decision.status, shown()), uid);
     correct_api();
     if (!trace_.done()) follow_readiness();
   }
@@ -141,12 +157,12 @@ void PodWorker::follow_readiness() {
 
 void PodWorker::correct_api() {
   if (!std::exchange(shown_anew_, false)) return;
-  const auto shown = decode_status(*spec());
+  const auto in_api = decode_status(*shown());
   const auto ready = [](const PodStatusValue& status) {
     return std::any_of(status.conditions.begin(), status.conditions.end(),
                        [](const auto& c) { return c.type == "Ready" && c.status; });
   };
-  if (ready(shown) == ready(memory_.last) || shown.phase == "Succeeded" || shown.phase == "Failed") return;
+  if (ready(in_api) == ready(memory_.last) || in_api.phase == "Succeeded" || in_api.phase == "Failed") return;
   // What is on its way already is not sent twice.
   context_.statuses.resend(uid_);
 }

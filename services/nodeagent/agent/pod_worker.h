@@ -14,6 +14,7 @@
 #include "services/nodeagent/agent/prober.h"
 #include "services/nodeagent/agent/reference_store.h"
 #include "services/nodeagent/agent/service_links.h"
+#include "services/nodeagent/agent/static_pods.h"
 #include "services/nodeagent/agent/status_manager.h"
 #include "services/nodeagent/image/puller.h"
 #include "services/nodeagent/pod/pod_machine.h"
@@ -54,6 +55,8 @@ class PodWorker {
 
   /// The pod as the API has it now.
   void set_pod(model::Object pod);
+  /// What the API shows for a static pod; empty: nothing (any more).
+  void set_mirror(model::Object mirror);
   /// It is gone from the API.
   void set_gone();
   /// Something about it changed in the runtime.
@@ -66,6 +69,10 @@ class PodWorker {
   void reference_changed(const std::string& resource, const std::string& ns, const std::string& name);
 
   const std::string& uid() const { return uid_; }
+  /// Its uid in the API, "" for a static pod that has no mirror.
+  std::string_view api_uid() const { return static_pod() ? mirror_.uid() : std::string_view(uid_); }
+  /// Nothing of it runs, and nothing will.
+  bool ended() const;
   const model::Object& pod() const { return pod_; }
   const RuntimePod& observed() const { return observed_; }
   const PodStatusValue& status() const { return memory_.last; }
@@ -99,6 +106,9 @@ class PodWorker {
   void remove_files(std::function<void(Status)> done);
   void confirm(const Action& action);
 
+  bool static_pod() const { return pod_ && !annotation(pod_, kConfigSource).empty(); }
+  /// As the API shows it: others' conditions are there.
+  const core::Pod* shown() const { return static_pod() ? (mirror_ ? mirror_.as<core::Pod>() : nullptr) : spec(); }
   const core::Pod* spec() const { return pod_ ? pod_.as<core::Pod>() : nullptr; }
   const core::Container* find_container(std::string_view name) const {
     return spec() && spec()->spec() ? nodeagent::find_container(*spec()->spec(), name) : nullptr;
@@ -130,7 +140,7 @@ class PodWorker {
 
   WorkerContext& context_;
   std::string uid_;
-  model::Object pod_;
+  model::Object pod_, mirror_;
   bool desired_ = false, finished_ = false;
   bool shown_anew_ = false;  // the API showed a state of the pod that was not compared with our word yet
   RuntimePod observed_;

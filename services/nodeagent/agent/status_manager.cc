@@ -6,12 +6,14 @@ namespace {
 constexpr Duration kFirstRetry = std::chrono::milliseconds(500), kMostRetry = std::chrono::seconds(10);
 }  // namespace
 
-void StatusManager::set(const std::string& uid, const std::string& ns, const std::string& name, std::string bytes) {
+void StatusManager::set(const std::string& uid, const std::string& ns, const std::string& name, std::string bytes,
+                        const std::string& api_uid) {
   auto& pod = pods_[uid];
   if (pod.bytes == bytes) return;
   pod.ns = ns;
   pod.name = name;
   pod.bytes = std::move(bytes);
+  pod.api_uid = api_uid;
   pod.settled = false;
   if (pod.in_flight) {
     pod.changed = true;
@@ -44,7 +46,7 @@ void StatusManager::send(const std::string& uid) {
   command.subresource = "status";
   command.ns = pod.ns;
   command.name = pod.name;
-  command.uid = uid;
+  command.uid = pod.api_uid;
   command.object = pod.bytes;
   command.sequence_epoch = sequence_.epoch();
   command.sequence_number = sequence_.next();

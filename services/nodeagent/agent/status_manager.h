@@ -21,8 +21,10 @@ class StatusManager {
   StatusManager(Loop& loop, bus::Commands& commands, Sequence& sequence)
       : loop_(loop), commands_(commands), sequence_(sequence) {}
 
-  /// `pod`: a Pod with identity and status (encode_status). Nothing is sent when it is what was set before.
-  void set(const std::string& uid, const std::string& ns, const std::string& name, std::string pod);
+  /// `pod`: a Pod with identity and status (encode_status), known to the API by `api_uid`. Nothing is sent when it is
+  /// what was set before.
+  void set(const std::string& uid, const std::string& ns, const std::string& name, std::string pod,
+           const std::string& api_uid);
   /// The API lost our word (it shows an older status): send again what was set last.
   void resend(const std::string& uid);
   /// Calls back when the last status set was acknowledged, or can never be (the pod is gone).
@@ -37,7 +39,7 @@ class StatusManager {
 
  private:
   struct Pod {
-    std::string ns, name, bytes;
+    std::string ns, name, bytes, api_uid;
     bool settled = true, in_flight = false, changed = false;
     int failures = 0;
     Timer retry;

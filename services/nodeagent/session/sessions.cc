@@ -63,7 +63,7 @@ void Sessions::on_offer(Offer given) {
     return offer->refuse({Code::kTooManyRequests, "the node has too many sessions open"});
   if (!r.address.empty()) return dial(offer);
   const auto* pod = agent_.find(r.ns, r.pod);
-  if (pod == nullptr || (!r.uid.empty() && pod->uid() != r.uid)) {
+  if (pod == nullptr || (!r.uid.empty() && pod->api_uid() != r.uid)) {
     return offer->refuse({Code::kNotFound, fmt::format("pods \"{}\" not found", r.pod)});
   }
   if (r.kind == node::SessionKind::PortForward) return forward(offer, *pod);

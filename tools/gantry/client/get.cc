@@ -2,10 +2,10 @@
 
 #include <map>
 
+#include "libs/yaml/yaml.h"
 #include "tools/gantry/client/resources.h"
 #include "tools/gantry/client/table.h"
 #include "tools/gantry/client/verbs.h"
-#include "tools/gantry/client/yaml.h"
 
 namespace gantry::client {
 namespace {
@@ -27,7 +27,7 @@ bus::Command read_command(const Options& options, const Target& target, bool as_
 
 void print_document(const json& document, const std::string& output) {
   if (output == "yaml") {
-    fmt::print("{}", to_yaml(document));
+    fmt::print("{}", yaml::write(document));
   } else {
     fmt::print("{}\n", document.dump(4));
   }

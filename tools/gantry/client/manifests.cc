@@ -7,7 +7,7 @@
 #include <iostream>
 #include <iterator>
 
-#include "tools/gantry/client/yaml.h"
+#include "libs/yaml/yaml.h"
 #include "tools/gantry/dev/files.h"
 
 namespace gantry::client {
@@ -88,7 +88,7 @@ Result<std::vector<Manifest>> read_manifests(const std::vector<std::string>& fil
       for (const auto& file : *list) {
         auto text = text_of(file);
         if (!text) return text.error();
-        auto documents = parse_yaml(*text);
+        auto documents = yaml::parse(*text);
         if (!documents) return bad(fmt::format("error parsing {}: {}", file, documents.error().message));
         for (const auto& document : *documents) {
           if (auto taken = take(document, file, default_namespace, out); !taken) return taken.error();

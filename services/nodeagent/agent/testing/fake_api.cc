@@ -119,6 +119,13 @@ Result<bus::CommandOutcome> FakeApi::handle(const bus::Command& c) {
     return outcome;
   }
   const auto* pod = pods.find(c.ns, c.name);
+  if (c.verb == bus::Verb::Create) {
+    if (pod != nullptr) return Error{Code::kAlreadyExists, key + " already exists"};
+    model::Draft draft(model::Object(pod_kind(), c.object));
+    draft.set("metadata.uid", fmt::format("api-{}", ++revision_));
+    pods.put(draft.build(revision_), revision_);
+    return outcome;
+  }
   if (pod == nullptr) return Error{Code::kNotFound, key + " not found"};
   if (!c.uid.empty() && pod->uid() != c.uid) return Error{Code::kConflict, "uid"};
   if (c.verb == bus::Verb::Delete) {

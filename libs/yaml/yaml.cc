@@ -1,4 +1,4 @@
-#include "tools/gantry/client/yaml.h"
+#include "libs/yaml/yaml.h"
 
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
-namespace gantry::client {
+namespace gantry::yaml {
 namespace {
 
 using nlohmann::json;
@@ -199,7 +199,7 @@ void emit(const json& value, int indent, std::string& out) {
 
 }  // namespace
 
-Result<std::vector<json>> parse_yaml(std::string_view text) {
+Result<std::vector<json>> parse(std::string_view text) {
   std::vector<json> out;
   try {
     for (const auto& document : YAML::LoadAll(std::string(text))) {
@@ -215,10 +215,10 @@ Result<std::vector<json>> parse_yaml(std::string_view text) {
   return out;
 }
 
-std::string to_yaml(const json& value) {
+std::string write(const json& value) {
   std::string out;
   emit(value, 0, out);
   return out;
 }
 
-}  // namespace gantry::client
+}  // namespace gantry::yaml

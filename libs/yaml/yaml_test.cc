@@ -1,14 +1,14 @@
-#include "tools/gantry/client/yaml.h"
+#include "libs/yaml/yaml.h"
 
 #include <gtest/gtest.h>
 
-namespace gantry::client {
+namespace gantry::yaml {
 namespace {
 
 using nlohmann::json;
 
 json one(std::string_view text) {
-  auto documents = parse_yaml(text);
+  auto documents = parse(text);
   if (!documents) return documents.error().message;
   return documents->size() == 1 ? documents->front() : json(*documents);
 }
@@ -23,7 +23,7 @@ TEST(Yaml, PlainScalarsAreTypedAndQuotedOnesStayStrings) {
 }
 
 TEST(Yaml, ManyDocumentsAndEmptyOnes) {
-  auto documents = parse_yaml("---\na: 1\n---\n---\n# nothing\n---\nb: 2\n");
+  auto documents = parse("---\na: 1\n---\n---\n# nothing\n---\nb: 2\n");
   ASSERT_TRUE(documents);
   EXPECT_EQ(json(*documents), json::parse(R"([{"a":1},{"b":2}])"));
 }
@@ -42,13 +42,13 @@ TEST(Yaml, WhatIsPrintedReadsBackAsTheSame) {
   const json value = json::parse(
       R"({"name":"web","n":3,"b":true,"null":null,"empty":{},"none":[],"text":"a: b # c","number":"12","yes":"yes",
     "lines":"one\ntwo\n","tail":"one\ntwo","blank":"x\n\n","list":[1,{"a":[1,2],"b":{"c":"d"}},[3,[4]],"x"],"odd":"- y","colon":"c:","ctl":"a\u0001"})");
-  EXPECT_EQ(one(to_yaml(value)), value) << to_yaml(value);
+  EXPECT_EQ(one(write(value)), value) << write(value);
 }
 
 TEST(Yaml, PrintsAsKubectlDoes) {
-  EXPECT_EQ(to_yaml(json::parse(R"({"spec":{"containers":[{"name":"web","args":["a","1"]}]},"apiVersion":"v1"})")),
+  EXPECT_EQ(write(json::parse(R"({"spec":{"containers":[{"name":"web","args":["a","1"]}]},"apiVersion":"v1"})")),
             "apiVersion: v1\nspec:\n  containers:\n  - args:\n    - a\n    - \"1\"\n    name: web\n");
 }
 
 }  // namespace
-}  // namespace gantry::client
+}  // namespace gantry::yaml
