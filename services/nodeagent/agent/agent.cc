@@ -122,6 +122,7 @@ void Agent::maybe_begin() {
   if (synced_ || !listed_ || !static_known_ || !pods_.synced()) return;
   synced_ = true;
   apply_static();
+  mirrors_.reconcile();
   size_t wanted = 0, adopted = 0;
   pods_.for_each([&](const model::Object& pod) {
     ++wanted;

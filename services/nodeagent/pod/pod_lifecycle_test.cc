@@ -231,6 +231,10 @@ TEST_F(PodLifecycleTest, ATerminatedPodHasFailedAndSaysWhy) {
   running_pod();
   memory_.termination = Termination{"Evicted", "The node was low on resource: memory.", 1, true};
   EXPECT_THAT(decide(), ElementsAre("stop/web-0 grace=1"));
+  EXPECT_EQ(last_.status.phase, "Running");
+  EXPECT_TRUE(condition("DisruptionTarget").status) << "told at once";
+  ended(at("web-0"), 0);
+  decide();
   EXPECT_EQ(last_.status.phase, "Failed");
   EXPECT_EQ(last_.status.reason, "Evicted");
   EXPECT_EQ(condition("DisruptionTarget").reason, "TerminationByKubelet");

@@ -260,6 +260,9 @@ TEST_F(PodMachineTest, ActiveDeadline) {
   EXPECT_EQ(last_.requeue_at, kStart + 5 * kSecond);
   now_ = *last_.requeue_at;
   EXPECT_THAT(decide(), ElementsAre("stop/web-0 grace=30"));
+  EXPECT_EQ(last_.status.phase, "Running") << "until nothing of it runs";
+  ended(runtime_.containers[0], 0);
+  decide();
   EXPECT_EQ(last_.status.phase, "Failed");
   EXPECT_EQ(last_.status.reason, "DeadlineExceeded");
 }

@@ -275,7 +275,10 @@ PodStatusValue derive_status(const PodInput& input, const PodView& view, const P
   bool stopped = std::none_of(input.runtime->containers.begin(), input.runtime->containers.end(),
                               [](const Container& c) { return c.state == ContainerState::kRunning; });
   s.phase = phase_of(view, s, ending && stopped);
-  if (memory.termination) {
+  if (memory.termination && !stopped) {
+    // It has failed once nothing of it runs.
+    s.phase = memory.last.phase.empty() ? "Pending" : memory.last.phase;
+  } else if (memory.termination) {
     s.phase = "Failed";
     s.reason = memory.termination->reason;
     s.message = memory.termination->message;
