@@ -171,7 +171,10 @@ class Launch : public std::enable_shared_from_this<Launch> {
           w_.record(false, "Created", "Created container: " + action_.container);
           w_.context_.runtime.start_container(*id, step<Done>([this, id = *id](Status s) {
             w_.trace_.end("start", action_.container);
-            if (!s.ok()) return fail("RunContainerError", s.error());
+            if (!s.ok()) {
+              if (s.code() != Code::kUnavailable) w_.memory_.failed_starts.insert(id);
+              return fail("RunContainerError", s.error());
+            }
             w_.record(false, "Started", "Started container " + action_.container);
             w_.memory_.launch_failures.erase(action_.container);
             post_start(id);
@@ -218,6 +221,7 @@ void PodWorker::start(const Action& action) {
                                        record(false, "Started", "Started container " + action.container);
                                        memory_.launch_failures.erase(action.container);
                                      } else {
+                                       if (s.code() != Code::kUnavailable) memory_.failed_starts.insert(action.id);
                                        memory_.launch_failures[action.container].fail(
                                            "RunContainerError", s.error().message, context_.loop.wall());
                                        record(true, "Failed", "Error: " + s.error().message);

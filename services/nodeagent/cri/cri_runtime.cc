@@ -14,6 +14,7 @@
 #include "services/nodeagent/cri/exec.h"
 #include "services/nodeagent/cri/netns.h"
 #include "services/nodeagent/cri/observer.h"
+#include "services/nodeagent/cri/orphans.h"
 
 namespace gantry::nodeagent {
 
@@ -70,6 +71,7 @@ class CriRuntime final : public Runtime {
               containerd::services::containers::v1::Containers::NewStub(channel_), options.exec_directory} {
     calls_->add_metadata("containerd-namespace", "k8s.io");
     observer_ = std::make_unique<Observer>(loop, *calls_, *runtime_);
+    orphans_ = std::make_unique<OrphanShims>(loop, *calls_, *exec_.containers, options.socket);
     std::error_code ignored;
     std::filesystem::remove_all(options.exec_directory, ignored);
   }
@@ -131,6 +133,7 @@ class CriRuntime final : public Runtime {
   Events events_;
   std::unique_ptr<TaskEvents> task_events_;
   std::unique_ptr<Observer> observer_;
+  std::unique_ptr<OrphanShims> orphans_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -139,7 +142,10 @@ void CriRuntime::start(Events events) {
   observer_->on_changed(events_.changed);
   task_events_ =
       std::make_unique<TaskEvents>(*calls_, channel_,
-                                   TaskEvents::Callbacks{[this] { events_.connected(); },
+                                   TaskEvents::Callbacks{[this] {
+                                                           events_.connected();
+                                                           orphans_->connected();
+                                                         },
                                                          [this](const std::string& why) { events_.disconnected(why); },
                                                          [this](const std::string& id) { observer_->exited(id); },
                                                          [this](const std::string& id) {

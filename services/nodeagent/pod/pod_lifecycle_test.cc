@@ -240,6 +240,24 @@ TEST_F(PodLifecycleTest, ATerminatedPodHasFailedAndSaysWhy) {
   EXPECT_EQ(condition("DisruptionTarget").reason, "TerminationByKubelet");
 }
 
+TEST_F(PodLifecycleTest, AStartThatACrashBrokeOffIsNoRun) {
+  pod(R"({"restartPolicy":"Never","containers":[{"name":"web","image":"i"}]})");
+  memory_.prepared = true;
+  sandbox("s0");
+  auto& c = launched("web");
+  ended(c, 128);
+  c.reason = "StartError";
+  c.started_at = 0;
+  EXPECT_THAT(decide(), ElementsAre("launch/web#1"));
+  auto& again = launched("web", 1);
+  ended(again, 128);
+  again.reason = "StartError";
+  again.started_at = 0;
+  memory_.failed_starts.insert("web-1");
+  decide();
+  EXPECT_EQ(last_.status.phase, "Failed") << "this one we saw fail";
+}
+
 TEST_F(PodLifecycleTest, ReadinessGatesSayWhatTheyWaitFor) {
   const char* spec =
       R"({"readinessGates":[{"conditionType":"a/b"},{"conditionType":"c/d"}],"containers":[{"name":"web","image":"i"}]})";

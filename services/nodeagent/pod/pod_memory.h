@@ -78,9 +78,12 @@ struct PodMemory {
   std::map<std::string, CrashBackoff> crashes;              // by container name
   std::map<std::string, ProbeResults> probes;               // by container id
   std::map<std::string, std::string> termination_messages;  // by container id
-  std::map<std::string, StopPlan> stops;                    // by container id
-  std::set<std::string> hooking;                            // container ids whose postStart hook has not ended
-  std::map<std::string, std::string> hook_failures;         // by container id: what its postStart hook said
+  /// Containers whose start was seen to fail. One that did not start without our having seen it was broken off by a
+  /// crash: it has not run, so it is started again whatever the policy says.
+  std::set<std::string> failed_starts;
+  std::map<std::string, StopPlan> stops;             // by container id
+  std::set<std::string> hooking;                     // container ids whose postStart hook has not ended
+  std::map<std::string, std::string> hook_failures;  // by container id: what its postStart hook said
   std::set<std::string> stopped_sandboxes;
   std::set<std::string> oom_killed;  // container ids
   std::map<std::string, uint32_t> next_attempts;

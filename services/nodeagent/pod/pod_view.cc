@@ -28,6 +28,8 @@ ContainerView view_container(const core::Container& spec, Role role, const PodIn
     }
   }
   if (c.newest && sandbox && c.newest->sandbox_id == sandbox->id) c.current = c.newest;
+  c.broken_off = c.newest && c.newest->state == ContainerState::kExited && c.newest->reason == "StartError" &&
+                 c.newest->started_at == 0 && memory.failed_starts.count(c.newest->id) == 0;
   if (c.running() && memory.hooking.count(c.current->id) == 0) {
     auto probes = memory.probes.find(c.current->id);
     const ProbeResults* results = probes == memory.probes.end() ? nullptr : &probes->second;
@@ -54,7 +56,7 @@ bool matches_restart_rule(const core::Container& spec, int exit_code) {
 }  // namespace
 
 bool PodView::restarts(const ContainerView& c) const {
-  if (c.sidecar) return true;
+  if (c.sidecar || c.broken_off) return true;
   if (c.ephemeral || c.newest == nullptr) return false;
   const int code = c.newest->exit_code;
   if (c.init && code == 0) return false;

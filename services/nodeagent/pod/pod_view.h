@@ -15,6 +15,7 @@ struct ContainerView {
   const Container* newest = nullptr;    // in any sandbox
   const Container* current = nullptr;   // newest, if it is in the current sandbox
   const Container* previous = nullptr;  // the one before newest
+  bool broken_off = false;              // newest never ran: a crash came between
   bool started = false, ready = false;  // of current, by state and probes
 
   bool running() const { return current && current->state == ContainerState::kRunning; }
