@@ -48,7 +48,7 @@ size_t enough(size_t nodes) {
   return std::min(nodes, kMost);
 }
 
-Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor) {
+Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor, const NodeFilter& also) {
   Choice choice;
   const auto& nodes = cluster.nodes();
   size_t wanted = enough(cluster.node_count());
@@ -58,12 +58,12 @@ Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor) {
   size_t start = nodes.empty() ? 0 : cursor % nodes.size();
   while (choice.evaluated < nodes.size() && candidates.size() < wanted) {
     const NodeInfo& node = nodes[(start + choice.evaluated++) % nodes.size()];
-    if (fits(node, pod)) candidates.push_back(rate(node, pod, owner));
+    if (fits(node, pod) && (!also || also(node) == nullptr)) candidates.push_back(rate(node, pod, owner));
   }
   if (!nodes.empty()) cursor = (start + choice.evaluated) % nodes.size();
   choice.feasible = candidates.size();
   if (candidates.empty()) {
-    choice.why = diagnose(cluster, pod);
+    choice.why = diagnose(cluster, pod, also);
     return choice;
   }
   int32_t most_siblings = 0, most_taints = 0;

@@ -53,6 +53,8 @@ class Cluster {
   uint32_t owner_id(const std::string& uid) const;
   /// Grows whenever pods that did not fit may fit.
   uint64_t generation() const { return generation_; }
+  /// Something else than nodes and pods changed, and pods that did not fit may fit.
+  void touch() { ++generation_; }
 
  private:
   struct Placed {

@@ -103,7 +103,7 @@ bool fits(const NodeInfo& node, const PodInfo& pod) {
   return matches_selectors(node, pod);
 }
 
-Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod) {
+Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod, const NodeFilter& also) {
   Diagnosis why;
   why.nodes = cluster.node_count();
   const PodSpec& spec = spec_of(pod);
@@ -118,8 +118,10 @@ Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod) {
       ++why.reasons["node(s) didn't match Pod's node affinity/selector"];
     } else if (!ports_free(node, pod)) {
       ++why.reasons["node(s) didn't have free ports for the requested pod ports"];
-    } else {
-      for (const std::string& reason : missing_resources(node, pod)) ++why.reasons[reason];
+    } else if (const auto missing = missing_resources(node, pod); !missing.empty()) {
+      for (const std::string& reason : missing) ++why.reasons[reason];
+    } else if (const char* other = also ? also(node) : nullptr) {
+      ++why.reasons[other];
     }
   }
   return why;

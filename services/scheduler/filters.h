@@ -1,6 +1,7 @@
 // Which nodes a pod may run on. Pure functions.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -12,6 +13,9 @@ namespace gantry::scheduler {
 /// Every filter at once, cheapest first.
 bool fits(const NodeInfo& node, const PodInfo& pod);
 
+/// Null if the node passes, else why not, in the words of kube-scheduler. May be empty: all pass.
+using NodeFilter = std::function<const char*(const NodeInfo&)>;
+
 /// Why no node took a pod, in the words of kube-scheduler.
 struct Diagnosis {
   size_t nodes = 0;
@@ -19,7 +23,7 @@ struct Diagnosis {
   /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}.`
   std::string message() const;
 };
-Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod);
+Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod, const NodeFilter& also = nullptr);
 
 /// nodeSelector and required node affinity.
 bool matches_selectors(const NodeInfo& node, const PodInfo& pod);

@@ -17,12 +17,23 @@ struct Parts {
   Parts(service::Service& s, const scheduler::Scheduler::Options& options, std::chrono::seconds ttl)
       : nodes(*model::Schema::get().by_resource("nodes")),
         pods(*model::Schema::get().by_resource("pods")),
+        claims(*model::Schema::get().by_resource("persistentvolumeclaims")),
+        persistent(*model::Schema::get().by_resource("persistentvolumes")),
+        classes(*model::Schema::get().by_resource("storageclasses")),
+        csi_nodes(*model::Schema::get().by_resource("csinodes")),
+        volumes(claims, persistent, classes, csi_nodes),
         recorder(s.loop(), s.commands(), options.name, s.instance()),
         scheduler(s.loop(), s.commands(), nodes, pods, &recorder, options),
         node_feed(projection::attach(s.loop(), s.bus(), s.commands(), nodes, {"nodes", "", ""})),
         pod_feed(projection::attach(s.loop(), s.bus(), s.commands(), pods, {"pods", "", ""})),
         election(s.loop(), s.commands(), {kLease, s.instance(), ttl},
                  {[this](uint64_t epoch) { scheduler.lead(kLease, epoch); }, [this] { scheduler.resign(); }}) {
+    scheduler.use_volumes(volumes);
+    for (projection::Cache* cache : {&claims, &persistent, &classes, &csi_nodes}) {
+      cache->on_change([this](const projection::Change&) { scheduler.volumes_changed(); });
+      volume_feeds.push_back(
+          projection::attach(s.loop(), s.bus(), s.commands(), *cache, {cache->kind().resource, "", ""}));
+    }
     // The election hears of a new holder by itself. If it still holds the lease by then, the epoch was good after all.
     scheduler.on_deposed([this, &s, ttl] {
       again = s.loop().after(ttl, [this] {
@@ -31,10 +42,12 @@ struct Parts {
     });
   }
 
-  projection::Cache nodes, pods;
+  projection::Cache nodes, pods, claims, persistent, classes, csi_nodes;
+  scheduler::Volumes volumes;
   projection::Recorder recorder;
   scheduler::Scheduler scheduler;
   std::unique_ptr<bus::Feed> node_feed, pod_feed;
+  std::vector<std::unique_ptr<bus::Feed>> volume_feeds;
   service::Election election;
   Timer again;
 };
@@ -71,7 +84,10 @@ int main(int argc, char** argv) {
   return service.run(argc, argv, [&](service::Service& s) -> Status {
     auto parts = s.keep(std::make_shared<Parts>(s, options, std::chrono::seconds(lease_ttl)));
     s.add_ready("caches", [parts = parts.get()]() -> Status {
-      if (parts->nodes.synced() && parts->pods.synced()) return Done{};
+      const auto& p = *parts;
+      if (p.nodes.synced() && p.pods.synced() && p.claims.synced() && p.persistent.synced() && p.classes.synced() &&
+          p.csi_nodes.synced())
+        return Done{};
       return Error{.code = Code::kUnavailable, .message = "caches have no snapshot yet"};
     });
     s.on_drain("lease", [parts = parts.get()](auto done) {

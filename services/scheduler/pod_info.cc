@@ -79,6 +79,10 @@ uint64_t shape_of(const PodInfo& info, const PodSpec& spec) {
     for (const auto* e : *spec.node_selector()) hash_in(hash, str(e->key())), hash_in(hash, str(e->value()));
   }
   hash_in(hash, "|");
+  // Claims are a namespace's: no other shares them.
+  if (!info.claims.empty()) hash_in(hash, info.object.ns());
+  for (const std::string& claim : info.claims) hash_in(hash, claim);
+  hash_in(hash, "|");
   if (spec.tolerations() != nullptr) {
     for (const auto* t : *spec.tolerations()) {
       for (const auto* s : {t->key(), t->operator_(), t->value(), t->effect()}) hash_in(hash, str(s));
@@ -174,6 +178,13 @@ PodInfo describe(const model::Object& object) {
         std::string ip(str(port->host_ip())), protocol(str(port->protocol()));
         info.ports.push_back({ip.empty() ? "0.0.0.0" : ip, protocol.empty() ? "TCP" : protocol, *port->host_port()});
       }
+    }
+  }
+  if (spec->volumes() != nullptr) {
+    for (const auto* v : *spec->volumes()) {
+      if (v->persistent_volume_claim() != nullptr)
+        info.claims.emplace_back(str(v->persistent_volume_claim()->claim_name()));
+      if (v->ephemeral() != nullptr) info.claims.push_back(fmt::format("{}-{}", object.name(), str(v->name())));
     }
   }
   info.shape = shape_of(info, *spec);

@@ -36,7 +36,8 @@ struct PodInfo {
   Resources requests;
   int64_t scored_cpu = 0, scored_memory = 0;  // with Kubernetes' defaults for containers without requests
   std::vector<HostPort> ports;
-  std::string owner;  // uid of the controller, "" without
+  std::vector<std::string> claims;  // that its volumes stand for, by name
+  std::string owner;                // uid of the controller, "" without
   int32_t priority = 0;
   uint64_t shape = 0;  // equal for pods that every filter treats alike
 };

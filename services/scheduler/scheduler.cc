@@ -165,17 +165,68 @@ bool Scheduler::try_one(Queue::Item& item) {
     }
     blocked_.erase(blocked);
   }
-  Choice choice = choose(cluster_, item.pod, cursor_);
+  Volumes::Needs needs;
+  if (volumes_ != nullptr && !item.pod.claims.empty()) needs = volumes_->needs(item.pod);
+  NodeFilter filter;
+  if (needs.any()) filter = [this, &needs](const NodeInfo& node) { return volumes_->refuses(needs, node); };
+  Choice choice;
+  if (needs.refused.empty()) choice = choose(cluster_, item.pod, cursor_, filter);
+  if (choice.node == nullptr && !needs.waiting.empty() && needs.refused.empty()) {
+    needs.stay = false;  // there is no room there any more
+    choice = choose(cluster_, item.pod, cursor_, filter);
+  }
   if (choice.node == nullptr) {
-    std::string message = choice.why.message();
+    std::string message = needs.refused.empty()
+                              ? choice.why.message()
+                              : fmt::format("0/{} nodes are available: {}.", cluster_.node_count(), needs.refused);
     blocked_[item.pod.shape] = {cluster_.generation(), message};
     reject(item, message);
     return false;
   }
   PodInfo pod = item.pod;
+  if (!needs.waiting.empty()) {
+    const std::string node = choice.node->name;
+    queue_.sleep(pod.key);
+    select_node(pod, needs, node);
+    return false;
+  }
   queue_.remove(pod.key);
   bind(pod, choice.node->name);
   return true;
+}
+
+void Scheduler::use_volumes(const Volumes& volumes) { volumes_ = &volumes; }
+
+void Scheduler::volumes_changed() {
+  cluster_.touch();
+  wake_sleepers();
+}
+
+void Scheduler::select_node(const PodInfo& pod, const Volumes::Needs& needs, const std::string& node) {
+  for (const model::Object& claim : needs.waiting) {
+    if (model::annotation(claim.meta(), Volumes::kSelectedNode) == node) continue;  // its volume is on its way
+    bus::Command command;
+    command.verb = bus::Verb::Patch;
+    command.resource = "persistentvolumeclaims";
+    command.ns = claim.ns();
+    command.name = claim.name();
+    command.uid = claim.uid();
+    command.patch_type = bus::PatchType::Merge;
+    command.json = nlohmann::json{{"metadata", {{"annotations", {{Volumes::kSelectedNode, node}}}}}}.dump();
+    command.lease = lease_;
+    command.lease_epoch = epoch_;
+    command.field_manager = options_.name;
+    command.because = fmt::format("pods/{}@{}", pod.key, pod.object.revision());
+    commands_.send(std::move(command), [this, term = term_, alive = alive_](const Result<bus::CommandOutcome>& result) {
+      if (!*alive || term != term_ || result.ok() || lost_lease(result.error())) return;
+      // Nothing will change by itself: try the pod again in a while.
+      uint64_t id = ++next_retry_;
+      retries_[id] = loop_.after(options_.retry, [this, id] {
+        retries_.erase(id);
+        volumes_changed();
+      });
+    });
+  }
 }
 
 void Scheduler::bind(const PodInfo& pod, const std::string& node_name) {

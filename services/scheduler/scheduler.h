@@ -20,6 +20,7 @@
 #include "services/scheduler/choose.h"
 #include "services/scheduler/cluster.h"
 #include "services/scheduler/queue.h"
+#include "services/scheduler/volumes.h"
 
 namespace gantry::scheduler {
 
@@ -44,6 +45,12 @@ class Scheduler {
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
+
+  /// Pods with claims go where their volumes are, or wait for them. Without it claims are not looked at. It outlives
+  /// the Scheduler.
+  void use_volumes(const Volumes& volumes);
+  /// A claim, a volume, a class or a driver changed.
+  void volumes_changed();
 
   void lead(std::string lease, uint64_t epoch);
   void resign();
@@ -75,6 +82,8 @@ class Scheduler {
   void wake_sleepers();
   void turn();
   bool try_one(Queue::Item& item);
+  /// Writes the node into the claims that wait for it; the pod is tried again when they are bound.
+  void select_node(const PodInfo& pod, const Volumes::Needs& needs, const std::string& node);
   void bind(const PodInfo& pod, const std::string& node);
   /// `in_doubt`: sent before, with an unknown outcome.
   void send_bind(bus::Command command, const model::Object& pod, bool in_doubt = false);
@@ -89,6 +98,7 @@ class Scheduler {
   projection::Cache& nodes_;
   projection::Cache& pods_;
   projection::Recorder* recorder_;
+  const Volumes* volumes_ = nullptr;
   Options options_;
 
   Phase phase_ = Phase::kFollowing;

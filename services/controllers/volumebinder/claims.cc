@@ -60,6 +60,10 @@ class Claim {
     const model::Object* storage_class = name.empty() ? nullptr : view_.find("storageclasses", "", name);
     const std::string selected(model::annotation(object_.meta(), kSelectedNode));
     const model::Object* node = selected.empty() ? nullptr : view_.find("nodes", "", selected);
+    if (!selected.empty() && node == nullptr) {  // it is gone: another will be chosen
+      decision_.add(patch(object_, json{{"metadata", {{"annotations", {{kSelectedNode, nullptr}}}}}}.dump()));
+      return;
+    }
     if (storage_class != nullptr && waits_for_consumer(*storage_class) && selected.empty()) {
       return note("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
     }

@@ -8,6 +8,29 @@ using model::str;
 
 namespace {
 constexpr Duration kObserveRetry = std::chrono::seconds(1);
+
+bool shows_itself(const core::PodSpec& spec) {
+  if (spec.volumes() == nullptr) return false;
+  return std::any_of(spec.volumes()->begin(), spec.volumes()->end(), [](const auto* v) {
+    if (v->downward_api() != nullptr) return true;
+    const auto* sources = v->projected() == nullptr ? nullptr : v->projected()->sources();
+    return sources != nullptr && std::any_of(sources->begin(), sources->end(),
+                                             [](const auto* source) { return source->downward_api() != nullptr; });
+  });
+}
+
+bool same_words(const model::Object& a, const model::Object& b) {
+  const auto same = [](const auto* x, const auto* y) {
+    const size_t n = x == nullptr ? 0 : x->size();
+    if (n != (y == nullptr ? 0 : y->size())) return false;
+    for (flatbuffers::uoffset_t i = 0; i < n; ++i) {
+      if (str(x->Get(i)->key()) != str(y->Get(i)->key()) || str(x->Get(i)->value()) != str(y->Get(i)->value()))
+        return false;
+    }
+    return true;
+  };
+  return same(a.meta()->labels(), b.meta()->labels()) && same(a.meta()->annotations(), b.meta()->annotations());
+}
 }  // namespace
 
 PodWorker::PodWorker(WorkerContext& context, std::string uid, RuntimePod observed)
@@ -42,6 +65,11 @@ std::string PodWorker::address() const {
 }
 
 void PodWorker::set_pod(model::Object pod) {
+  // Files of the downward API show labels and annotations as they are now.
+  if (pod_ && pod && shows_itself(*pod.as<core::Pod>()->spec()) && !same_words(pod_, pod)) {
+    volumes_stale_ = memory_.in_flight.count("prepare") != 0;
+    memory_.prepared = false;
+  }
   pod_ = std::move(pod);
   desired_ = shown_anew_ = true;
   if (observed_.name.empty()) {

@@ -112,6 +112,10 @@ class Builder {
                  (dir / "cni/net.d").string(), "--cni-bin-dir", "/usr/lib/cni", "--cgroup-parent",
                  "/gantry/" + node + "/pods"}),
         {"apigw", node + ".containerd"}, http(kAgentHealth, "/readyz", space), space);
+    add(node + ".csi",
+        {cluster_.binaries + "/gantry-csi-hostpath", "--node", node, "--root", (dir / "csi").string(), "--socket",
+         (dir / "csi.sock").string(), "--registry", (dir / "agent/plugins_registry").string()},
+        {}, {.kind = Probe::Kind::kSocket, .socket = (dir / "csi.sock").string()});
     add(node + ".proxy",
         service("gantry-netproxy", "netproxy-" + node, kProxyHealth,
                 {"--node", node, "--dns-listen", fmt::format("{}:53", kClusterDns)}),

@@ -37,8 +37,8 @@ Status check_owner(const Paths& paths) {
 }
 
 Status check_programs(const Cluster& cluster) {
-  for (const char* name :
-       {"gantry-apigw", "gantry-controllers", "gantry-scheduler", "gantry-nodeagent", "gantry-netproxy"}) {
+  for (const char* name : {"gantry-apigw", "gantry-controllers", "gantry-scheduler", "gantry-nodeagent",
+                           "gantry-netproxy", "gantry-csi-hostpath"}) {
     if (::access((cluster.binaries + "/" + name).c_str(), X_OK) != 0) {
       return Error{.code = Code::kNotFound,
                    .message = fmt::format("no {} in {}: build the target `dev-cluster`", name, cluster.binaries)};
