@@ -39,6 +39,8 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "podcidr") return std::make_unique<PodCidrController>(config.pod_network);
   if (name == "podgc") return std::make_unique<PodGcController>();
   if (name == "replicaset") return std::make_unique<ReplicaSetController>();
+  if (name == "replicationcontroller")
+    return std::make_unique<ReplicaSetController>(ReplicaSetController::Of::kReplicationController);
   if (name == "rootca") return std::make_unique<RootCaController>(config.root_ca_pem);
   if (name == "serviceaccount") return std::make_unique<ServiceAccountController>();
   if (name == "statefulset") return std::make_unique<StatefulSetController>();
@@ -66,6 +68,7 @@ std::vector<std::string> Team::names() {
           "podcidr",
           "podgc",
           "replicaset",
+          "replicationcontroller",
           "rootca",
           "serviceaccount",
           "statefulset",

@@ -5,6 +5,7 @@
 #include "libs/model/selector.h"
 #include "libs/model/workload.h"
 #include "schemas/api/apps_v1_generated.h"
+#include "schemas/api/core_more_v1_generated.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/controllers/framework/claim.h"
 #include "services/controllers/framework/commands.h"
@@ -16,14 +17,67 @@ namespace gantry::controllers {
 using api::apps_v1::ReplicaSet;
 using api::core_v1::Pod;
 
+using api::core_v1::PodTemplateSpec;
+using api::core_v1::ReplicationController;
+
+namespace {
+
+/// What the two kinds have in common. Empty where there is no spec.
+struct Set {
+  const PodTemplateSpec* pod_template = nullptr;
+  int32_t replicas = 1, min_ready_seconds = 0;
+  std::optional<model::LabelSelector> selector;  // never one that selects everything
+  struct Status {
+    int32_t replicas = 0, labeled = 0, ready = 0, available = 0;
+    int64_t generation = 0;
+    bool failing = false;  // the condition ReplicaFailure is there
+  };
+  std::optional<Status> status;
+};
+
+template <typename T>
+void read_common(const T& object, Set& set) {
+  set.pod_template = object.spec()->template_();
+  set.replicas = object.spec()->replicas().value_or(1);
+  set.min_ready_seconds = object.spec()->min_ready_seconds().value_or(0);
+  const auto* status = object.status();
+  if (status == nullptr) return;
+  set.status = Set::Status{status->replicas().value_or(0), status->fully_labeled_replicas().value_or(0),
+                           status->ready_replicas().value_or(0), status->available_replicas().value_or(0),
+                           status->observed_generation().value_or(0)};
+  if (status->conditions() == nullptr) return;
+  for (const auto* c : *status->conditions())
+    set.status->failing = set.status->failing || model::str(c->type()) == "ReplicaFailure";
+}
+
+Set read(const model::Object& object) {
+  Set set;
+  if (object.kind().kind == "ReplicationController") {
+    const auto& rc = *object.as<ReplicationController>();
+    if (rc.spec() == nullptr) return set;
+    read_common(rc, set);
+    const auto* wanted = rc.spec()->selector();
+    if (wanted != nullptr && wanted->size() > 0) set.selector = model::LabelSelector::from_map(wanted);
+    return set;
+  }
+  const auto& rs = *object.as<ReplicaSet>();
+  if (rs.spec() == nullptr) return set;
+  read_common(rs, set);
+  auto selector = model::LabelSelector::from(rs.spec()->selector());
+  if (selector.ok() && !selector->everything()) set.selector = std::move(*selector);
+  return set;
+}
+
+}  // namespace
+
 void ReplicaSetController::setup(View& view) {
-  view.index_by_controller("replicasets");
+  view.index_by_controller(resource_);
   view.index_by_controller("pods");
 }
 
 void ReplicaSetController::keys_for(const View& view, std::string_view resource, const projection::Change& change,
                                     std::vector<std::string>& keys) const {
-  if (resource == "replicasets") {
+  if (resource == resource_) {
     keys.push_back(make_key(change.after ? change.after : change.before));
     return;
   }
@@ -31,13 +85,11 @@ void ReplicaSetController::keys_for(const View& view, std::string_view resource,
     if (!*pod) continue;
     const auto* owner = model::controller_of(pod->meta());
     if (owner != nullptr) {
-      if (model::str(owner->kind()) == "ReplicaSet") keys.push_back(make_key(pod->ns(), model::str(owner->name())));
+      if (model::str(owner->kind()) == kind_) keys.push_back(make_key(pod->ns(), model::str(owner->name())));
     } else if (pod == &change.after) {
-      view.cache("replicasets").for_each_in(pod->ns(), [&](const model::Object& rs) {
-        const auto* spec = rs.as<ReplicaSet>()->spec();
-        if (spec == nullptr) return;
-        auto selector = model::LabelSelector::from(spec->selector());
-        if (selector.ok() && selector->matches(pod->meta()->labels())) keys.push_back(make_key(rs));
+      view.cache(resource_).for_each_in(pod->ns(), [&](const model::Object& object) {
+        const Set set = read(object);
+        if (set.selector && set.selector->matches(pod->meta()->labels())) keys.push_back(make_key(object));
       });
     }
   }
@@ -59,7 +111,8 @@ std::unordered_map<std::string, int> pods_per_node(const View& view, const model
   if (owner == nullptr) {
     add(rs.uid());
   } else {
-    for (const model::Object& sibling : view.controlled("replicasets", model::str(owner->uid()))) add(sibling.uid());
+    for (const model::Object& sibling : view.controlled(rs.kind().resource, model::str(owner->uid())))
+      add(sibling.uid());
   }
   return count;
 }
@@ -69,12 +122,11 @@ struct Counts {
   std::optional<int64_t> next_available;  // unix seconds
 };
 
-Counts count(const std::vector<model::Object>& active, const ReplicaSet& rs, int64_t now) {
+Counts count(const std::vector<model::Object>& active, const Set& set, int64_t now) {
   Counts counts;
-  int32_t min_ready = rs.spec()->min_ready_seconds().value_or(0);
-  const auto* pod_template = rs.spec()->template_();
-  const auto* wanted =
-      pod_template == nullptr || pod_template->metadata() == nullptr ? nullptr : pod_template->metadata()->labels();
+  int32_t min_ready = set.min_ready_seconds;
+  const auto* meta = set.pod_template == nullptr ? nullptr : set.pod_template->metadata();
+  const auto* wanted = meta == nullptr ? nullptr : meta->labels();
   for (const model::Object& o : active) {
     const Pod& pod = *o.as<Pod>();
     ++counts.replicas;
@@ -108,23 +160,15 @@ std::string_view failure_reason(const Memory& memory) {
   return "";
 }
 
-void report(const model::Object& object, const Counts& counts, int64_t now, bool settled, const Memory& memory,
-            Decision& decision) {
-  const ReplicaSet& rs = *object.as<ReplicaSet>();
-  const auto* old = rs.status();
+void report(const model::Object& object, const Set& rs, const Counts& counts, int64_t now, bool settled,
+            const Memory& memory, Decision& decision) {
   std::string_view failure = failure_reason(memory);
-  const api::apps_v1::ReplicaSetCondition* failed = nullptr;
-  if (old != nullptr && old->conditions() != nullptr) {
-    for (const auto* c : *old->conditions()) {
-      if (model::str(c->type()) == "ReplicaFailure") failed = c;
-    }
-  }
-  bool set = !failure.empty() && failed == nullptr, clear = failed != nullptr && settled && failure.empty();
+  const bool failed = rs.status && rs.status->failing;
+  bool set = !failure.empty() && !failed, clear = failed && settled && failure.empty();
   int64_t generation = object.meta()->generation().value_or(0);
-  if (!set && !clear && old != nullptr && old->replicas().value_or(0) == counts.replicas &&
-      old->fully_labeled_replicas().value_or(0) == counts.labeled &&
-      old->ready_replicas().value_or(0) == counts.ready && old->available_replicas().value_or(0) == counts.available &&
-      old->observed_generation().value_or(0) == generation) {
+  if (!set && !clear && rs.status && rs.status->replicas == counts.replicas && rs.status->labeled == counts.labeled &&
+      rs.status->ready == counts.ready && rs.status->available == counts.available &&
+      rs.status->generation == generation) {
     return;
   }
   model::Draft draft(object);
@@ -151,11 +195,12 @@ void report(const model::Object& object, const Counts& counts, int64_t now, bool
   decision.add(update_status(object, draft.bytes()));
 }
 
-void make(const model::Object& rs, int32_t missing, const Memory& memory, Decision& decision) {
+void make(const model::Object& rs, const PodTemplateSpec* pod_template, int32_t missing, const Memory& memory,
+          Decision& decision) {
   static const model::Kind& kind = *model::Schema::get().by_resource("pods");
   // After a failure one create goes ahead to see whether the others have a chance.
   int32_t n = memory.failures > 0 ? 1 : std::min(missing, ReplicaSetController::kBurst);
-  model::Draft draft = pod_from_template(rs, rs.as<ReplicaSet>()->spec()->template_());
+  model::Draft draft = pod_from_template(rs, pod_template);
   draft.set("metadata.generateName", name_prefix(rs.name()));
   model::Bytes pod = draft.bytes();
   for (int32_t i = 0; i < n; ++i) {
@@ -185,28 +230,27 @@ void reduce(const View& view, const model::Object& rs, std::vector<model::Object
 Decision ReplicaSetController::decide(const View& view, const std::string& key, WallMicros now_micros,
                                       const Memory& memory) const {
   Decision decision;
-  const model::Object* found = view.find("replicasets", key);
-  if (found == nullptr || found->as<ReplicaSet>()->spec() == nullptr) return decision;
+  const model::Object* found = view.find(resource_, key);
+  if (found == nullptr) return decision;
   model::Object object = *found;
-  const ReplicaSet& rs = *object.as<ReplicaSet>();
+  const Set rs = read(object);
   int64_t now = now_micros / 1'000'000;
-  auto selector = model::LabelSelector::from(rs.spec()->selector());
-  if (!selector.ok() || selector->everything()) return decision;
+  if (!rs.selector) return decision;
 
   std::vector<model::Object> pods = claim(
-      view, "pods", object, *selector, [](const model::Object& o) { return model::pod_active(*o.as<Pod>()); },
+      view, "pods", object, *rs.selector, [](const model::Object& o) { return model::pod_active(*o.as<Pod>()); },
       decision);
   if (!decision.commands.empty()) return decision;  // counted once they are ours
   std::erase_if(pods, [](const model::Object& o) { return !model::pod_active(*o.as<Pod>()); });
 
   Counts counts = count(pods, rs, now);
   if (counts.next_available) decision.wake((*counts.next_available) * 1'000'000);
-  int32_t difference = rs.spec()->replicas().value_or(1) - counts.replicas;
+  int32_t difference = rs.replicas - counts.replicas;
   if (!model::is_deleting(object.meta())) {
-    if (difference > 0) make(object, difference, memory, decision);
+    if (difference > 0) make(object, rs.pod_template, difference, memory, decision);
     if (difference < 0) reduce(view, object, std::move(pods), -difference, decision);
   }
-  report(object, counts, now, difference == 0, memory, decision);
+  report(object, rs, counts, now, difference == 0, memory, decision);
   return decision;
 }
 

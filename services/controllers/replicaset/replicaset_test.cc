@@ -150,6 +150,28 @@ TEST_F(ReplicaSetTest, NothingIsMadeForOneThatIsBeingDeleted) {
   EXPECT_EQ(h.cluster.count("pods"), 0u);
 }
 
+TEST(ReplicationController, IsAReplicaSetWithAPlainSelector) {
+  testing::Harness h;
+  h.start(std::make_unique<ReplicaSetController>(ReplicaSetController::Of::kReplicationController));
+  h.cluster.add(R"({"apiVersion":"v1","kind":"ReplicationController","metadata":{"name":"old","namespace":"d"},
+    "spec":{"replicas":2,"selector":{"app":"old"},
+      "template":{"metadata":{"labels":{"app":"old"}},"spec":{"containers":[{"name":"c","image":"demo:1"}]}}}})");
+  h.cluster.add(
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"orphan","namespace":"d","labels":{"app":"old"}},"spec":{"containers":[]}})");
+  h.run();
+  ASSERT_EQ(h.cluster.count("pods"), 2u);
+  h.ready_pods();
+  h.pass(1s);
+  json status = (*h.cluster.get("replicationcontrollers", "d/old"))["status"];
+  EXPECT_EQ(status["replicas"], 2);
+  EXPECT_EQ(status["readyReplicas"], 2);
+  EXPECT_EQ(status["fullyLabeledReplicas"], 2);
+  EXPECT_EQ((*h.cluster.get("pods", "d/orphan"))["metadata"]["ownerReferences"][0]["kind"], "ReplicationController");
+  h.cluster.edit("replicationcontrollers", "d/old", R"({"spec":{"replicas":0}})");
+  h.pass(1s);
+  EXPECT_EQ(h.cluster.count("pods"), 0u);
+}
+
 TEST_F(ReplicaSetTest, ManyPodsInBurstsAndNoneTwice) {
   h.cluster.lose_answer = [n = 0](const bus::Command&) mutable { return ++n % 7 == 0; };
   h.cluster.add(replica_set(1200));
