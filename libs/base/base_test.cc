@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <future>
 #include <random>
 #include <set>
 
+#include "libs/base/background.h"
 #include "libs/base/ids.h"
 #include "libs/base/result.h"
 #include "libs/base/testing/manual_loop.h"
@@ -55,6 +57,27 @@ TEST(ManualLoop, TimersRunInOrderAndCancel) {
   loop.post([&] { order += 'p'; });
   loop.advance(seconds(9));
   EXPECT_EQ(order, "pabttt");
+}
+
+TEST(Background, WorksInTurnAndAnswersByTheLoop) {
+  UvLoop loop;
+  Background background(2);
+  std::vector<int> done;
+  std::promise<void> gate;
+  EXPECT_TRUE(background.run([&] { gate.get_future().wait(); }));
+  size_t queued = 0;
+  while (queued < 10 && background.run([&, i = static_cast<int>(queued)] {
+    loop.post([&, i] {
+      done.push_back(i);
+      if (done.size() == queued) loop.stop();
+    });
+  }))
+    ++queued;
+  EXPECT_GE(queued, 1u);
+  EXPECT_LE(queued, 3u);  // the gate's own place may be free again
+  gate.set_value();
+  loop.run();
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
 }
 
 TEST(UvLoop, PostFromThreadAndTimers) {

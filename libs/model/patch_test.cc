@@ -87,8 +87,18 @@ TEST(StrategicPatch, SetsElementOrder) {
           R"({"spec":{"$setElementOrder/containers":[{"name":"b"}],"containers":[{"name":"a","$patch":"delete"}]}})"),
       R"({"spec":{"containers":[{"name":"b"},{"name":"sidecar"}]}})");
   EXPECT_JSON(
-      strategic("pods", "{}", R"({"metadata":{"$setElementOrder/finalizers":["b","a"],"finalizers":["a","b"]}})"),
+      strategic("pods", "{}", R"({"metadata":{"$setElementOrder/finalizers":["a","x","b"],"finalizers":["a","b"]}})"),
       R"({"metadata":{"finalizers":["a","b"]}})");
+  // An order that the patch itself does not keep, or that leaves out what it sets.
+  for (const char* wrong :
+       {R"({"metadata":{"$setElementOrder/finalizers":["b","a"],"finalizers":["a","b"]}})",
+        R"({"spec":{"$setElementOrder/containers":[{"name":"a"}],"containers":[{"name":"n","image":"i"}]}})"}) {
+    const auto refused =
+        strategic_merge_patch(json::parse(R"({"metadata":{"finalizers":["a"]},"spec":{"containers":[{"name":"a"}]}})"),
+                              json::parse(wrong), type_of("pods"));
+    ASSERT_EQ(refused.code(), Code::kBadRequest) << wrong;
+    EXPECT_EQ(refused.error().message.substr(0, 24), "The order in patch list:");
+  }
 }
 
 TEST(StrategicPatch, PrimitiveListsAreSets) {

@@ -208,12 +208,29 @@ class Merger {
     if (change != patch.end()) {
       if (!change->is_array() && !change->is_null())
         return fail(Code::kBadRequest, "invalid patch format of setElementOrder list");
+      if (change->is_array() && !in_same_order(*change, order, f->patch_key)) {
+        const auto text = [](const json& list) { return list.dump(-1, ' ', false, json::error_handler_t::replace); };
+        return fail(Code::kBadRequest, fmt::format("The order in patch list:\n{}\n doesn't match {}{} list:\n{}\n",
+                                                   text(*change), kElementOrder, key, text(order)));
+      }
       if (!member(target, key, *change, f)) return false;
     }
     auto it = target.find(key);
     if (it == target.end() || !it->is_array()) return true;
     json merged = std::move(*it);
     *it = in_order(std::move(merged), order, original.is_array() ? original : json::array(), f->patch_key);
+    return true;
+  }
+
+  /// Whether `order` names all that `list` has but what it deletes, in the same order.
+  static bool in_same_order(const json& list, const json& order, const std::string& key) {
+    size_t at = 0;
+    for (const auto& item : list) {
+      if (item.is_object() && item.contains(kPatch)) continue;
+      const auto id = id_of(item, key);
+      while (at < order.size() && id_of(order[at], key) != id) ++at;
+      if (at++ == order.size()) return false;
+    }
     return true;
   }
 

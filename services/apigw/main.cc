@@ -5,6 +5,7 @@
 #include <charconv>
 #include <fstream>
 
+#include "libs/base/background.h"
 #include "libs/bus/command.h"
 #include "libs/http/server.h"
 #include "libs/service/service.h"
@@ -138,7 +139,7 @@ struct Gateway {
       : store(service.loop(), o.redis),
         usage(service.loop(), service.bus()),
         api(make_api(service.loop(), store, with_usage(o.api, usage))),
-        rest(service.loop(), *api, service.bus(), RestConfig{.server_address = o.api.advertise_address}),
+        rest(service.loop(), *api, service.bus(), rest_config(o)),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
         commands(bus::make_command_server(service.loop(), service.bus(),
                                           with_csi(service.bus(), command_handler(service.loop(), *api)),
@@ -152,6 +153,17 @@ struct Gateway {
             rest.handle(std::move(request), std::move(responder));
           }));
     }
+  }
+
+  RestConfig rest_config(const Options& o) {
+    RestConfig config{.server_address = o.api.advertise_address};
+    config.checks.emplace_back("redis", [this] { return redis_ready(); });
+    config.offload = [this](std::function<void()> work) { return background.run(std::move(work)); };
+    return config;
+  }
+  Status redis_ready() const {
+    if (store.ready()) return Done{};
+    return Error{Code::kUnavailable, store.last_error()};
   }
 
   Status start() {
@@ -172,12 +184,40 @@ struct Gateway {
   state::RedisStore store;
   UsageBoard usage;
   std::unique_ptr<Api> api;
+  Background background;
   Rest rest;
   Relay relay;
   std::shared_ptr<bus::CommandServer> commands;
   ClientSessions sessions;
   std::vector<std::unique_ptr<http::Server>> servers;
 };
+
+/// Priority and fairness, by level.
+void add_flow_metrics(service::Metrics& metrics, const FlowControl& flow) {
+  for (size_t i = 0; i < flow.levels().size(); ++i) {
+    const service::Labels level{{"level", flow.levels()[i].name}};
+    auto& begun = metrics.counter("gantry_flow_requests_total", "Requests that were served.", level);
+    auto& waited = metrics.counter("gantry_flow_waited_total", "Requests that had to wait for their turn.", level);
+    auto& refused = metrics.counter("gantry_flow_refused_total", "Requests that were told to come again (429).", level);
+    auto& seats = metrics.gauge("gantry_flow_seats", "Seats of the level; 0: without limit.", level);
+    auto& used = metrics.gauge("gantry_flow_seats_used", "Seats taken.", level);
+    auto& waiting = metrics.gauge("gantry_flow_waiting", "Requests that wait.", level);
+    auto& flows = metrics.gauge("gantry_flow_flows_waiting", "Flows (user and namespace) that wait.", level);
+    auto& longest =
+        metrics.gauge("gantry_flow_longest_line", "Requests of the flow that has most of them waiting.", level);
+    metrics.collect([&, i] {
+      const auto now = flow.levels()[i];
+      begun.set(now.counters.begun);
+      waited.set(now.counters.waited);
+      refused.set(now.counters.refused);
+      seats.set(static_cast<double>(now.seats));
+      used.set(static_cast<double>(now.used));
+      waiting.set(static_cast<double>(now.waiting));
+      flows.set(static_cast<double>(now.flows));
+      longest.set(static_cast<double>(now.longest));
+    });
+  }
+}
 
 void add_metrics(service::Metrics& metrics, const Gateway& gateway) {
   auto& events = metrics.counter("gantry_relay_events_total", "Events published.");
@@ -218,15 +258,13 @@ Status start(service::Service& service, Options& o) {
   };
   auto gateway = service.keep(std::make_shared<Gateway>(service, o));
   auto* g = gateway.get();
-  service.add_ready("redis", [g]() -> Status {
-    if (g->store.ready()) return Done{};
-    return Error{Code::kUnavailable, g->store.last_error()};
-  });
+  service.add_ready("redis", [g] { return g->redis_ready(); });
   service.add_ready("projection", [g]() -> Status {
     if (g->api->ready()) return Done{};
     return Error{Code::kUnavailable, "projections are loading"};
   });
   add_metrics(service.metrics(), *g);
+  add_flow_metrics(service.metrics(), g->rest.flow());
   service.on_drain("http", [g](auto done) { g->drain(std::move(done)); });
   service.on_drain("commands", [g](auto done) { g->commands->drain(std::move(done)); });
   service.on_drain("relay", [g](auto done) { g->relay.resign(std::move(done)); });

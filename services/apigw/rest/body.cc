@@ -19,6 +19,8 @@ using bus::Command;
 using bus::Verb;
 
 constexpr const char* kProtobuf = "application/vnd.kubernetes.protobuf";
+constexpr const char* kYaml = "application/yaml";
+constexpr const char* kApply = "application/apply-patch+yaml";
 
 std::string_view media_type(std::string_view header) {
   auto end = header.find(';');
@@ -67,7 +69,7 @@ Status read_body(const http::Request& request, const model::Kind& kind, Command&
     command.json = request.body;
     return Done{};
   }
-  if (type == "application/yaml") {
+  if (type == kYaml) {
     auto json = yaml_to_json(request.body);
     if (!json.ok()) return json.error();
     command.json = std::move(*json);
@@ -80,6 +82,10 @@ Status read_body(const http::Request& request, const model::Kind& kind, Command&
                   kProtobuf)};
 }
 
+Error undecoded(const Error& error) {
+  return {Code::kBadRequest, fmt::format("error decoding YAML: {}", error.message)};
+}
+
 Status read_patch(const http::Request& request, Command& command) {
   auto type = media_type(request.headers.get("Content-Type"));
   if (type == "application/merge-patch+json") {
@@ -88,7 +94,7 @@ Status read_patch(const http::Request& request, Command& command) {
     command.patch_type = bus::PatchType::Strategic;
   } else if (type == "application/json-patch+json") {
     command.patch_type = bus::PatchType::Json;
-  } else if (type == "application/apply-patch+yaml") {
+  } else if (type == kApply) {
     command.patch_type = bus::PatchType::Apply;
     // JSON is YAML, too, and what most clients send.
     if (nlohmann::json::accept(request.body)) {
@@ -96,7 +102,7 @@ Status read_patch(const http::Request& request, Command& command) {
       return Done{};
     }
     auto json = yaml_to_json(request.body);
-    if (!json.ok()) return Error{Code::kBadRequest, fmt::format("error decoding YAML: {}", json.error().message)};
+    if (!json.ok()) return undecoded(json.error());
     command.json = std::move(*json);
     return Done{};
   } else {
@@ -175,6 +181,20 @@ const model::Kind& body_kind(const Route& route) {
 
 }  // namespace
 
+bool is_yaml(const http::Request& request) {
+  const auto type = media_type(request.headers.get("Content-Type"));
+  const size_t first = request.body.find_first_not_of(" \t\r\n");
+  return (type == kYaml || type == kApply) && first != std::string::npos && request.body[first] != '{';
+}
+
+Status replace_yaml(http::Request& request, Result<std::string> json) {
+  const bool apply = media_type(request.headers.get("Content-Type")) == kApply;
+  if (!json.ok()) return apply ? undecoded(json.error()) : std::move(json.error());
+  request.body = std::move(*json);
+  if (!apply) request.headers.set("Content-Type", "application/json");
+  return Done{};
+}
+
 Result<Command> to_command(const Route& route, const http::Request& request) {
   Command command;
   command.resource = model::served(*route.kind).token;
@@ -191,7 +211,7 @@ Result<Command> to_command(const Route& route, const http::Request& request) {
   if (command.field_manager.empty() && route.verb != "patch") command.field_manager = user_agent(request);
   command.field_validation = query.get("fieldValidation");
   if (command.field_manager.empty() && route.verb == "patch" &&
-      media_type(request.headers.get("Content-Type")) != "application/apply-patch+yaml") {
+      media_type(request.headers.get("Content-Type")) != kApply) {
     command.field_manager = user_agent(request);  // who applies must name itself
   }
   command.force = is_true(query, "force");

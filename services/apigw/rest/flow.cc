@@ -26,12 +26,32 @@ FlowControl::Level FlowControl::level_of(const Identity& identity) {
   return own ? Level::kSystem : Level::kWorkload;
 }
 
+std::vector<FlowControl::State> FlowControl::levels() const {
+  std::vector<State> out{{.name = "exempt", .counters = exempt_}};
+  for (const auto& q : queues_) {
+    State state{&q == &queues_[0] ? "system" : "workload", q.seats, q.used, q.waiting, q.flows.size(), 0, q.counters};
+    for (const auto& [flow, line] : q.flows) state.longest = std::max(state.longest, line.size());
+    out.push_back(state);
+  }
+  return out;
+}
+
+FlowControl::Counters FlowControl::counters() const {
+  Counters all;
+  for (const auto& level : levels()) {
+    all.begun += level.counters.begun;
+    all.waited += level.counters.waited;
+    all.refused += level.counters.refused;
+  }
+  return all;
+}
+
 size_t FlowControl::waiting() const { return queues_[0].waiting + queues_[1].waiting; }
 size_t FlowControl::running() const { return queues_[0].used + queues_[1].used; }
 
 FlowControl::Seat FlowControl::take(Level level, size_t width) {
   queue(level).used += width;
-  ++counters_.begun;
+  ++queue(level).counters.begun;
   return {nullptr, [weak = std::weak_ptr(self_), level, width](void*) {
             const auto self = weak.lock();
             if (!self) return;
@@ -46,7 +66,7 @@ FlowControl::Seat FlowControl::take(Level level, size_t width) {
 
 void FlowControl::enter(Ticket ticket) {
   if (ticket.level == Level::kExempt) {
-    ++counters_.begun;
+    ++exempt_.begun;
     return ticket.begin(nullptr);
   }
   auto& q = queue(ticket.level);
@@ -59,11 +79,11 @@ void FlowControl::enter(Ticket ticket) {
   const bool full = q.waiting >= options_.max_waiting ||
                     (flow != q.flows.end() && flow->second.size() >= options_.max_waiting_of_flow);
   if (full) {
-    ++counters_.refused;
+    ++q.counters.refused;
     return ticket.refuse(too_many());
   }
   ++q.waiting;
-  ++counters_.waited;
+  ++q.counters.waited;
   auto& line = q.flows[ticket.flow];
   line.push_back({loop_.now() + options_.max_wait, std::move(ticket)});
 }
@@ -90,12 +110,11 @@ void FlowControl::expire() {
   for (auto& q : queues_) {
     for (auto it = q.flows.begin(); it != q.flows.end();) {
       auto& line = it->second;
-      for (; !line.empty() && line.front().until <= loop_.now(); line.pop_front(), --q.waiting)
+      for (; !line.empty() && line.front().until <= loop_.now(); line.pop_front(), --q.waiting, ++q.counters.refused)
         late.push_back(std::move(line.front().ticket));
       it = line.empty() ? q.flows.erase(it) : std::next(it);
     }
   }
-  counters_.refused += late.size();
   for (auto& ticket : late) ticket.refuse(too_many());
 }
 

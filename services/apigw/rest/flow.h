@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "libs/base/loop.h"
 #include "libs/base/result.h"
@@ -31,6 +32,14 @@ class FlowControl {
   struct Counters {
     uint64_t begun = 0, waited = 0, refused = 0;
   };
+  /// A level as it is now.
+  struct State {
+    const char* name = "";
+    size_t seats = 0, used = 0, waiting = 0;  // seats: 0 = without limit
+    size_t flows = 0;                         // that wait
+    size_t longest = 0;                       // requests of the flow that has the most waiting
+    Counters counters;
+  };
   explicit FlowControl(Loop& loop) : FlowControl(loop, Options()) {}
   FlowControl(Loop& loop, Options options);
   FlowControl(const FlowControl&) = delete;
@@ -50,7 +59,10 @@ class FlowControl {
   /// Begins at once where there is room; otherwise begins or refuses later, or refuses at once.
   void enter(Ticket ticket);
 
-  const Counters& counters() const { return counters_; }
+  /// Of all levels.
+  Counters counters() const;
+  /// Exempt, system, workload.
+  std::vector<State> levels() const;
   size_t waiting() const;
   size_t running() const;
 
@@ -61,6 +73,7 @@ class FlowControl {
   };
   struct Queue {
     size_t seats = 0, used = 0, waiting = 0;
+    Counters counters;
     std::map<std::string, std::deque<Waiting>> flows;  // none is empty
     std::string last;                                  // the flow that had its turn
   };
@@ -72,7 +85,7 @@ class FlowControl {
   Loop& loop_;
   const Options options_;
   Queue queues_[2];
-  Counters counters_;
+  Counters exempt_;
   Timer expiry_;
   std::shared_ptr<FlowControl*> self_;  // seats may outlive this
 };

@@ -44,6 +44,9 @@ TEST_F(FlowTest, AFloodDelaysItselfAlone) {
   finish(2);
   EXPECT_THAT(told(), ElementsAre("flood", "flood"));
   EXPECT_EQ(control_.counters().refused, 1u);
+  ASSERT_EQ(control_.levels().size(), 3u);
+  EXPECT_EQ(control_.levels()[2].counters.refused, 1u);
+  EXPECT_EQ(control_.levels()[1].counters.begun, 0u);
 }
 
 TEST_F(FlowTest, LevelsHaveSeatsOfTheirOwn) {

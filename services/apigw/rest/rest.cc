@@ -7,6 +7,7 @@
 
 #include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
+#include "services/apigw/rest/body.h"
 #include "services/apigw/rest/credentials.h"
 #include "services/apigw/rest/discovery.h"
 #include "services/apigw/rest/openapi.h"
@@ -109,15 +110,34 @@ void Rest::identified(std::shared_ptr<Exchange> exchange) {
 }
 
 void Rest::health(Exchange& exchange) {
-  bool ready = api_.ready();
-  bool ask_ready = exchange.route.rest != "/livez";
-  bool ok = ready || !ask_ready;
-  std::string body = ok ? "ok" : "[-]projections failed: not loaded yet\nreadyz check failed\n";
-  if (ok && exchange.request.query.has("verbose")) {
-    body = fmt::format("[+]ping ok\n[+]projections ok\n{} check passed\n", exchange.route.rest.substr(1));
+  const auto parts = *http::path_segments(exchange.route.rest);
+  const auto excluded = exchange.request.query.all("exclude");
+  std::vector<std::pair<std::string, std::function<Status()>>> checks{{"ping", [] { return Status(Done{}); }}};
+  if (parts[0] != "livez") {
+    checks.insert(checks.end(), config_.checks.begin(), config_.checks.end());
+    checks.emplace_back("projections", [this]() -> Status {
+      if (api_.ready()) return Done{};
+      return Error{Code::kUnavailable, "not loaded yet"};
+    });
   }
-  exchange.responder->send(
-      ok ? 200 : 503, {{"Content-Type", "text/plain; charset=utf-8"}, {"X-Content-Type-Options", "nosniff"}}, body);
+  bool ok = true, known = parts.size() == 1;
+  std::string told;
+  for (const auto& [name, check] : checks) {
+    if (parts.size() > 1 && name != parts[1]) continue;
+    known = true;
+    const bool left_out = std::find(excluded.begin(), excluded.end(), name) != excluded.end();
+    const Status status = left_out ? Status(Done{}) : check();
+    ok = ok && status.ok();
+    told += status.ok() ? fmt::format("[+]{} {}\n", name, left_out ? "excluded: ok" : "ok")
+                        : fmt::format("[-]{} failed: {}\n", name, status.error().message);
+  }
+  if (!known || parts.size() > 2)
+    return exchange.fail({Code::kNotFound, "the server could not find the requested resource"});
+  told += fmt::format("{} check {}\n", parts[0], ok ? "passed" : "failed");
+  const bool brief = ok && !exchange.request.query.has("verbose");
+  exchange.responder->send(ok ? 200 : 503,
+                           {{"Content-Type", "text/plain; charset=utf-8"}, {"X-Content-Type-Options", "nosniff"}},
+                           brief ? "ok" : std::move(told));
 }
 
 void Rest::document(Exchange& exchange) {
@@ -226,7 +246,31 @@ void Rest::watch(Exchange& exchange) {
               std::move(exchange.seat), exchange.responder);
 }
 
+// Large YAML becomes JSON on another thread; then the request goes on. False: there is nothing to do apart.
+bool Rest::parse_apart(const std::shared_ptr<Exchange>& exchange) {
+  constexpr size_t kLarge = 128 * 1024;
+  auto& request = exchange->request;
+  if (!config_.offload || request.body.size() < kLarge || !is_yaml(request)) return false;
+  auto then = alive_.guard([this, exchange](Result<std::string> json) {
+    if (exchange->answered || exchange->responder->closed()) return exchange->seat.reset();
+    if (auto replaced = replace_yaml(exchange->request, std::move(json)); !replaced.ok()) {
+      exchange->seat.reset();
+      exchange->answered = true;
+      return exchange->fail(replaced.error());
+    }
+    serve(exchange);
+  });
+  auto yaml = std::make_shared<std::string>(std::move(request.body));
+  // What answers goes along with the answer: the exchange must not end on the other thread.
+  const bool begun = config_.offload([&loop = loop_, yaml, then = std::move(then)]() mutable {
+    loop.post([then = std::move(then), json = yaml_to_json(*yaml)]() mutable { then(std::move(json)); });
+  });
+  if (!begun) request.body = std::move(*yaml);
+  return begun;
+}
+
 void Rest::serve(const std::shared_ptr<Exchange>& exchange) {
+  if (parse_apart(exchange)) return;
   auto command = to_command(exchange->route, exchange->request);
   if (!command.ok()) return exchange->fail(command.error());
   // A delete that has only begun.

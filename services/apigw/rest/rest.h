@@ -11,6 +11,7 @@
 #include "libs/bus/bus.h"
 #include "libs/http/message.h"
 #include "libs/http/responder.h"
+#include "services/apigw/core/alive.h"
 #include "services/apigw/core/api.h"
 #include "services/apigw/render/frames.h"
 #include "services/apigw/rest/accept.h"
@@ -23,6 +24,11 @@ namespace gantry::apigw {
 
 struct RestConfig {
   std::string server_address;  // what /api tells clients, IP:PORT
+  /// Must hold for /readyz and /healthz, beside the projections; by name.
+  std::vector<std::pair<std::string, std::function<Status()>>> checks = {};
+  /// Runs on another thread what parses large bodies, so that nobody waits for it; false: not now. Without it they are
+  /// parsed where they come.
+  std::function<bool(std::function<void()> work)> offload = {};
 };
 
 class Rest {
@@ -43,6 +49,7 @@ class Rest {
   void serve(const std::shared_ptr<Exchange>& exchange);
   void document(Exchange& exchange);
   void health(Exchange& exchange);
+  bool parse_apart(const std::shared_ptr<Exchange>& exchange);
 
   Loop& loop_;
   Api& api_;
@@ -51,6 +58,7 @@ class Rest {
   Frames frames_;
   FlowControl flow_;
   Turns turns_;
+  Alive alive_;
 };
 
 /// One request on its way.

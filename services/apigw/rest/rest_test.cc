@@ -248,5 +248,77 @@ TEST(Yaml, ScalarsKeepTheirTypes) {
   EXPECT_FALSE(yaml_to_json("a: 1\na: 2\n").ok());
 }
 
+TEST_F(RestTest, HealthByName) {
+  bool redis = true;
+  RestConfig config{.server_address = "172.30.0.1:6443"};
+  config.checks.emplace_back("redis", [&]() -> Status {
+    if (redis) return Done{};
+    return Error{Code::kUnavailable, "connection refused"};
+  });
+  Rest rest(loop_, *api_, *bus_, config);
+  asked_ = &rest;
+  const auto get = [&](const std::string& target) {
+    const auto r = open("GET", target, "", {}, "");
+    return std::pair(r->status, r->body);
+  };
+  using Answer = std::pair<int, std::string>;
+  EXPECT_EQ(get("/readyz"), (Answer{200, "ok"}));
+  EXPECT_EQ(get("/livez?verbose"), (Answer{200, "[+]ping ok\nlivez check passed\n"}));
+  EXPECT_EQ(get("/readyz/redis"), (Answer{200, "ok"}));
+  EXPECT_EQ(get("/readyz/etcd").first, 404);
+  redis = false;
+  EXPECT_EQ(get("/livez"), (Answer{200, "ok"}));
+  EXPECT_EQ(get("/readyz"), (Answer{503,
+                                    "[+]ping ok\n[-]redis failed: connection refused\n[+]projections ok\nreadyz check "
+                                    "failed\n"}));
+  EXPECT_EQ(get("/readyz/projections").first, 200);
+  EXPECT_EQ(get("/healthz?verbose&exclude=redis"),
+            (Answer{200, "[+]ping ok\n[+]redis excluded: ok\n[+]projections ok\nhealthz check passed\n"}));
+  asked_ = &rest_;
+}
+
+TEST_F(RestTest, LargeYamlIsParsedAside) {
+  std::vector<std::function<void()>> aside;
+  bool room = true;
+  RestConfig config{.server_address = "172.30.0.1:6443"};
+  config.offload = [&](std::function<void()> work) {
+    if (room) aside.push_back(std::move(work));
+    return room;
+  };
+  Rest rest(loop_, *api_, *bus_, config);
+  asked_ = &rest;
+  const std::string maps = "/api/v1/namespaces/default/configmaps";
+  const auto yaml = [](const std::string& name) {
+    return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {k: \"" + std::string(200'000, 'x') +
+           "\"}\n";
+  };
+  const http::Headers type{{"Content-Type", "application/yaml"}},
+      apply{{"Content-Type", "application/apply-patch+yaml"}};
+  const auto run = [&] {
+    for (auto& work : std::exchange(aside, {})) work();
+    loop_.drain();
+  };
+  auto created = open("POST", maps, yaml("a"), type);
+  EXPECT_EQ(created->status, 0);
+  ASSERT_EQ(aside.size(), 1u);
+  run();
+  EXPECT_EQ(created->status, 201) << created->body;
+  auto applied = open("PATCH", maps + "/b?fieldManager=m", yaml("b"), apply);
+  run();
+  EXPECT_EQ(applied->status, 201) << applied->body;
+  auto wrong = open("PATCH", maps + "/b?fieldManager=m", yaml("b") + "{", apply);
+  run();
+  EXPECT_EQ(wrong->status, 400);
+  EXPECT_NE(wrong->body.find("error decoding YAML: error parsing YAML"), std::string::npos) << wrong->body;
+  // A client that has gone needs no answer; who finds no room is served at once.
+  auto gone = open("POST", maps, yaml("c"), type);
+  gone->disconnect();
+  run();
+  EXPECT_EQ(call("GET", maps + "/c")->status, 404);
+  room = false;
+  EXPECT_EQ(open("POST", maps, yaml("d"), type)->status, 201);
+  asked_ = &rest_;
+}
+
 }  // namespace
 }  // namespace gantry::apigw
