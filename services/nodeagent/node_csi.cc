@@ -29,6 +29,7 @@ NodeCsi::NodeCsi(UvLoop& loop, bus::Bus& bus, bus::Commands& commands, Executor&
       volumes_(loop, drivers_, commands, paths, [&executor](std::function<void()> work, std::function<void()> done) {
         executor.run(std::move(work), std::move(done));
       }) {
+  measure_ = loop.every(std::chrono::minutes(1), [this] { volumes_.measure(); });
   subscription_ = bus.subscribe(
       fmt::format("gantry.node.{}.down.csi", encode_token(node)), "", [this, &bus](const bus::Message& message) {
         drivers_.serve(message.data, [&bus, reply = std::string(message.reply)](const std::string& answer) {

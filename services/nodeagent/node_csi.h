@@ -23,6 +23,7 @@ class NodeCsi {
   /// Before agent.start().
   void attach(Agent& agent);
   const CsiDrivers& drivers() const { return drivers_; }
+  const CsiVolumes& volumes() const { return volumes_; }
 
  private:
   NodeCsi(UvLoop& loop, bus::Bus& bus, bus::Commands& commands, Executor& executor, const std::string& node,
@@ -34,6 +35,7 @@ class NodeCsi {
   CsiDrivers drivers_;
   CsiVolumes volumes_;
   std::unique_ptr<bus::Subscription> subscription_;
+  Timer measure_;
   uv_fs_event_t* watcher_ = nullptr;
 };
 

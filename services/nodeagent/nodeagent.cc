@@ -133,6 +133,25 @@ void add_metrics(service::Service& s, std::vector<Node*> nodes) {
   });
 }
 
+/// How full the volumes of claims are, under the names that dashboards know.
+void add_volume_metrics(service::Service& s, const NodeCsi& csi) {
+  s.metrics().collect([&s, &csi] {
+    for (const auto& [claim, usage] : csi.volumes().usage()) {
+      const service::Labels labels{{"namespace", claim.substr(0, claim.find('/'))},
+                                   {"persistentvolumeclaim", claim.substr(claim.find('/') + 1)}};
+      const auto set = [&](const char* name, const char* help, int64_t value) {
+        s.metrics().gauge(name, help, labels).set(static_cast<double>(value));
+      };
+      set("kubelet_volume_stats_capacity_bytes", "Size of the volume.", usage.capacity_bytes);
+      set("kubelet_volume_stats_available_bytes", "Bytes that are free in it.", usage.available_bytes);
+      set("kubelet_volume_stats_used_bytes", "Bytes that are used in it.", usage.used_bytes);
+      set("kubelet_volume_stats_inodes", "Files that it can hold.", usage.inodes);
+      set("kubelet_volume_stats_inodes_free", "Files that it can take more.", usage.inodes_free);
+      set("kubelet_volume_stats_inodes_used", "Files in it.", usage.inodes_used);
+    }
+  });
+}
+
 void add_static_pods(service::Service& s, Node& node, const std::string& directory, const std::string& name) {
   if (directory.empty()) return;
   node.agent->expect_static_pods();
@@ -232,6 +251,7 @@ Status start_real(service::Service& s, const Options& options) {
     return Done{};
   });
   add_metrics(s, {node.get()});
+  if (node->csi) add_volume_metrics(s, *node->csi);
   LOG(INFO) << "node=" << name << " epoch=" << *epoch << " root=" << options.root;
   return Done{};
 }

@@ -184,5 +184,81 @@ TEST_F(SchedulerTest, ThousandsAtOnce) {
   EXPECT_EQ(scheduler.counters().bound, 3000u);
 }
 
+struct VolumesTest : SchedulerTest {
+  void SetUp() override {
+    SchedulerTest::SetUp();
+    for (projection::Cache* cache : {&claims, &persistent, &classes, &csi_nodes}) {
+      cache->on_change([this](const projection::Change&) { scheduler.volumes_changed(); });
+      cluster.attach(*cache);
+    }
+    scheduler.use_volumes(volumes);
+    for (const char* name : {"a", "b", "c"}) node(name);
+    lead();
+  }
+  void claim(std::string_view name, std::string_view spec, std::string_view status = R"("phase":"Pending")") {
+    cluster.add(fmt::format(
+        R"({{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{{"name":"{}","namespace":"d"}},"spec":{{{}}},"status":{{{}}}}})",
+        name, spec, status));
+  }
+  void user(std::string_view name, std::string_view of) {
+    pod(name, "1", fmt::format(R"("volumes":[{{"name":"v","persistentVolumeClaim":{{"claimName":"{}"}}}}],)", of));
+  }
+  std::string why(std::string_view name) {
+    const json& status = (*cluster.get("pods", fmt::format("d/{}", name)))["status"];
+    return status.contains("conditions") ? status["conditions"][0]["message"].get<std::string>() : "";
+  }
+  projection::Cache claims{*model::Schema::get().by_resource("persistentvolumeclaims")},
+      persistent{*model::Schema::get().by_resource("persistentvolumes")},
+      classes{*model::Schema::get().by_resource("storageclasses")},
+      csi_nodes{*model::Schema::get().by_resource("csinodes")};
+  Volumes volumes{claims, persistent, classes, csi_nodes};
+};
+
+TEST_F(VolumesTest, PodsGoWhereTheirVolumesAre) {
+  cluster.add(
+      R"({"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"pv"},"spec":{"claimRef":{"name":"data"},"nodeAffinity":{"required":{"nodeSelectorTerms":[
+         {"matchFields":[{"key":"metadata.name","operator":"In","values":["b"]}]}]}}}})");
+  claim("data", R"("volumeName":"pv")", R"("phase":"Bound")");
+  user("p1", "data");
+  user("p2", "data");
+  user("p3", "data");
+  loop.advance(1s);
+  EXPECT_EQ(where("p1") + where("p2") + where("p3"), "bb") << "two CPUs are there";
+  for (const char* p : {"p1", "p2", "p3"}) {
+    if (where(p).empty())
+      EXPECT_EQ(
+          why(p),
+          "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't match PersistentVolume's node affinity.");
+  }
+}
+
+TEST_F(VolumesTest, ClaimsThatCannotBeHad) {
+  user("none", "nothing");
+  claim("loose", R"("accessModes":["ReadWriteOnce"])");
+  user("unbound", "loose");
+  loop.advance(1s);
+  EXPECT_EQ(why("none"), "0/3 nodes are available: persistentvolumeclaim \"nothing\" not found.");
+  EXPECT_EQ(why("unbound"), "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+  EXPECT_EQ(bound(), 0u);
+}
+
+TEST_F(VolumesTest, TheFirstConsumerChoosesTheNode) {
+  cluster.add(
+      R"({"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"late"},"provisioner":"disk","volumeBindingMode":"WaitForFirstConsumer"})");
+  cluster.add(
+      R"({"apiVersion":"storage.k8s.io/v1","kind":"CSINode","metadata":{"name":"c"},"spec":{"drivers":[{"name":"disk","nodeID":"c"}]}})");
+  claim("data", R"("storageClassName":"late")");
+  user("p", "data");
+  loop.advance(1s);
+  EXPECT_EQ(where("p"), "") << "not before its volume is there";
+  EXPECT_EQ((*cluster.get("persistentvolumeclaims", "d/data"))["metadata"]["annotations"][Volumes::kSelectedNode], "c")
+      << "the only one with the driver";
+  cluster.add(
+      R"({"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"pv"},"spec":{"claimRef":{"name":"data"}}})");
+  cluster.edit("persistentvolumeclaims", "d/data", R"({"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}})");
+  loop.advance(1s);
+  EXPECT_FALSE(where("p").empty());
+}
+
 }  // namespace
 }  // namespace gantry::scheduler

@@ -142,6 +142,10 @@ void CsiVolumes::publish(std::shared_ptr<Mounting> m) {
   drivers_.call(m->plan.csi.driver, "csi.v1.Node/NodePublishVolume", request.dump(), kDeadline,
                 guard([this, m](const Result<std::string>& r) {
                   if (!r.ok()) return m->fail("MountVolume.SetUp", r.error());
+                  if (!m->plan.csi.claim.empty() && !m->plan.block && m->driver.stats) {
+                    published_[m->plan.path] = {m->record.driver, m->record.handle, m->plan.path, m->record.staging,
+                                                m->plan.csi.claim};
+                  }
                   own(m);
                 }));
 }
@@ -195,6 +199,34 @@ void CsiVolumes::tell_capacity(const std::string& claim, int64_t bytes) {
   commands_.send(std::move(command), [claim](const Result<bus::CommandOutcome>& r) {
     if (!r.ok()) LOG(WARNING) << "claim=" << claim << " capacity: " << r.error().message;
   });
+}
+
+void CsiVolumes::measure() {
+  for (const auto& [_, p] : published_) {
+    json request{{"volume_id", p.handle}, {"volume_path", p.path}, {"staging_target_path", p.staging}};
+    drivers_.call(p.driver, "csi.v1.Node/NodeGetVolumeStats", request.dump(), kDeadline,
+                  guard([this, path = p.path](const Result<std::string>& r) {
+                    auto found = published_.find(path);
+                    if (r.ok() && found != published_.end()) measured(found->second.claim, *r);
+                  }));
+  }
+}
+
+void CsiVolumes::measured(const std::string& claim, const std::string& answer) {
+  const auto parsed = json::parse(answer, nullptr, false);
+  if (!parsed.is_object()) return;
+  const auto number = [](const json& entry, const char* field) {
+    return std::strtoll(entry.value(field, "0").c_str(), nullptr, 10);
+  };
+  auto& usage = usage_[claim];
+  for (const auto& entry : parsed.value("usage", json::array())) {
+    const int64_t total = number(entry, "total"), available = number(entry, "available"), used = number(entry, "used");
+    if (entry.value("unit", "") == "BYTES") {
+      usage.capacity_bytes = total, usage.available_bytes = available, usage.used_bytes = used;
+    } else {
+      usage.inodes = total, usage.inodes_free = available, usage.inodes_used = used;
+    }
+  }
 }
 
 void CsiVolumes::unmount(const std::string& pod_uid, Done done) {
@@ -264,6 +296,10 @@ void CsiVolumes::unpublish(const Record& record, Done done) {
               after->last = used.ok() && !*used;
             },
             guard([this, record, after, done] {
+              if (auto found = published_.find(record.target); after->outcome.ok() && found != published_.end()) {
+                usage_.erase(found->second.claim);
+                published_.erase(found);
+              }
               if (!after->outcome.ok() || !after->last || record.staging.empty()) return done(after->outcome);
               unstage(record, done);
             }));

@@ -31,6 +31,12 @@ class CsiVolumes {
   void mount(const std::string& pod_uid, const VolumePlan& plan, Done done);
   /// All that was ever mounted for the pod. Must succeed before its directory is removed.
   void unmount(const std::string& pod_uid, Done done);
+  struct Usage {
+    int64_t capacity_bytes = 0, available_bytes = 0, used_bytes = 0, inodes = 0, inodes_free = 0, inodes_used = 0;
+  };
+  /// Asks the drivers how full the volumes of claims are; usage() has the answers soon after, by "<namespace>/<claim>".
+  void measure();
+  const std::map<std::string, Usage>& usage() const { return usage_; }
   /// Unstages what no pod's record names: the agent died between the two.
   void tidy();
 
@@ -47,6 +53,7 @@ class CsiVolumes {
   void own(std::shared_ptr<Mounting> m);
   void expand(std::shared_ptr<Mounting> m);
   void tell_capacity(const std::string& claim, int64_t bytes);
+  void measured(const std::string& claim, const std::string& answer);
   void unpublish(const Record& record, Done done);
   void unstage(const Record& record, Done done);
   template <typename F>
@@ -62,6 +69,11 @@ class CsiVolumes {
   Paths paths_;
   OffLoop off_loop_;
   std::map<std::string, std::deque<std::function<void()>>> queues_;  // the first of each runs
+  struct Published {
+    std::string driver, handle, path, staging, claim;
+  };
+  std::map<std::string, Published> published_;  // by target, of this run of the agent
+  std::map<std::string, Usage> usage_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -16,8 +16,8 @@ namespace gantry::dev {
 ///   redis/                  redis.conf, users.acl, <user>.password, data/
 ///   log/<component>.log
 ///   run/                    sockets and pid files; empty when the cluster is down
-///   nodes/<node>/           containerd.toml, containerd.sock, root/ (images), state/, runc/, cni/, agent/, csi.sock, csi/ (volumes)
-///   bin/                    kubectl and helm (tools/kubectl)
+///   nodes/<node>/           containerd.toml, containerd.sock, root/ (images), state/, runc/, cni/, agent/, csi.sock,
+///   csi/ (volumes) bin/                    kubectl and helm (tools/kubectl)
 struct Paths {
   std::filesystem::path root;
 
