@@ -1,0 +1,64 @@
+# Jobs, CronJobs, StatefulSets and DaemonSets on real containers: all start together, then each is looked at.
+
+works() { kubectl --namespace works "$@"; }
+
+test_all_kinds_of_workloads_are_declared() {
+  kubectl delete namespace works --ignore-not-found --timeout=120s
+  kubectl create namespace works
+  await 30 "the namespace's service account" works get serviceaccount default
+  works apply -f "$MANIFESTS/workloads.yaml"
+  works create job now --from=cronjob/tick
+}
+
+test_twenty_indexes_complete_each_once() {
+  local pods
+  works wait --for=condition=Complete job/count --timeout=120s
+  assert_eq "$(works get job count -o 'jsonpath={.status.succeeded} {.status.completedIndexes} {.status.failed}')" "20 0-19 "
+  pods=$(works get pods -l job-name=count -o json)
+  assert_eq "$(jq '[.items[].metadata.labels["batch.kubernetes.io/job-completion-index"]] | unique | length' <<<"$pods")" 20
+  assert_eq "$(jq '.items | length' <<<"$pods")" 20
+  assert_eq "$(jq '[.items[].metadata.finalizers // [] | .[]] | length' <<<"$pods")" 0
+  assert_eq "$(works logs -l batch.kubernetes.io/job-completion-index=7)" "index 7 of count-7"
+}
+
+test_a_failure_policy_ends_a_job() {
+  works wait --for=condition=Failed job/broken --timeout=60s
+  assert_contains "$(works get job broken -o 'jsonpath={.status.conditions}')" "matching FailJob rule at index 0"
+  assert_eq "$(works get job broken -o 'jsonpath={.status.failed}')" 1
+}
+
+has_succeeded() { [ -n "$(works get cronjob tick -o 'jsonpath={.status.lastSuccessfulTime}')" ]; }
+no_job() { ! works get job "$1"; }
+test_a_cronjob_is_run_by_hand_and_its_job_goes_in_time() {
+  await 60 "the CronJob to hear of its success" has_succeeded
+  await 60 "the finished Job to go" no_job now
+}
+
+versions() { works get pods -l "app=$1" -o 'jsonpath={range .items[*]}{.spec.containers[0].env[0].value} {end}'; }
+test_statefulset_and_daemonset_roll_out() {
+  works rollout status statefulset/db --timeout=60s
+  works rollout status daemonset/log --timeout=60s
+  assert_eq "$(works get pods -l app=db -o 'jsonpath={.items[*].metadata.name}')" "db-0 db-1"
+  assert_eq "$(works exec db-1 -- hostname)" db-1
+  assert_eq "$(works get pods -l app=log -o json | jq '[.items[].spec.nodeName] | unique | length')" 3
+  works set env statefulset/db VERSION=2
+  works set env daemonset/log VERSION=2
+  works rollout status statefulset/db --timeout=60s
+  works rollout status daemonset/log --timeout=60s
+  assert_eq "$(versions db)" "2 2 "
+  assert_eq "$(versions log)" "2 2 2 "
+}
+
+test_they_are_undone() {
+  assert_eq "$(works rollout history statefulset/db | grep -cE '^[12] ')" 2
+  works rollout undo statefulset/db
+  works rollout undo daemonset/log --to-revision=1
+  works rollout status statefulset/db --timeout=60s
+  works rollout status daemonset/log --timeout=60s
+  assert_eq "$(versions db)" "1 1 "
+  assert_eq "$(versions log)" "1 1 1 "
+  works delete daemonset log --timeout=60s
+  works scale statefulset/db --replicas=1
+  await 30 "the second pod to go" gone pod db-1 --namespace works
+  kubectl delete namespace works --timeout=120s
+}
