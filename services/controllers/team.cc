@@ -7,6 +7,7 @@
 #include "services/controllers/cronjob/cronjob.h"
 #include "services/controllers/daemonset/daemonset.h"
 #include "services/controllers/deployment/deployment.h"
+#include "services/controllers/disruption/disruption.h"
 #include "services/controllers/endpointslice/endpointslice.h"
 #include "services/controllers/ephemeralvolume/ephemeralvolume.h"
 #include "services/controllers/gc/gc.h"
@@ -30,6 +31,7 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "cronjob") return std::make_unique<CronJobController>();
   if (name == "daemonset") return std::make_unique<DaemonSetController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
+  if (name == "disruption") return std::make_unique<DisruptionController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
   if (name == "ephemeral-volume") return std::make_unique<EphemeralVolumeController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
@@ -57,6 +59,7 @@ std::vector<std::string> Team::names() {
           "cronjob",
           "daemonset",
           "deployment",
+          "disruption",
           "endpointslice",
           "ephemeral-volume",
           "gc",
