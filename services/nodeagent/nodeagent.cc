@@ -207,7 +207,7 @@ Status start_real(service::Service& s, const Options& options) {
   }
 
   auto node = s.keep(std::make_shared<Node>(s, name, *epoch));
-  auto runtime = make_runtime(s.loop(), options.containerd, agent.node.paths.exec());
+  auto runtime = make_runtime(s.loop(), options.containerd, agent.node.paths.exec(), options.root + "/cni");
   if (!runtime.ok()) return runtime.error();
   node->runtime = std::move(*runtime);
   node->executor = std::make_unique<UvExecutor>(s.loop());

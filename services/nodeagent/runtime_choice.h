@@ -10,8 +10,9 @@
 
 namespace gantry::nodeagent {
 
-/// `socket`: a path, with or without unix://.
-Result<std::unique_ptr<Runtime>> make_runtime(UvLoop& loop, std::string socket, const std::string& exec_directory);
+/// `socket`: a path, with or without unix://. `ipam_directory`: CriOptions::ipam_directory.
+Result<std::unique_ptr<Runtime>> make_runtime(UvLoop& loop, std::string socket, const std::string& exec_directory,
+                                              const std::string& ipam_directory);
 
 /// How CSI drivers are called; null in a build without gRPC.
 std::unique_ptr<CsiTransport> make_csi_transport(UvLoop& loop);

@@ -215,16 +215,19 @@ class Launch : public std::enable_shared_from_this<Launch> {
 
 void PodWorker::launch(const Action& action) { std::make_shared<Launch>(*this, action)->begin(); }
 
+// One that was made before a crash. If it can be started no more (its streams went with containerd), it has not run:
+// the next decision makes it anew.
 void PodWorker::start(const Action& action) {
-  context_.runtime.start_container(action.id, guard([this, action](Status s) {
+  context_.runtime.start_container(action.id, guard([this, action](const Status& s) {
                                      if (s.ok()) {
                                        record(false, "Started", "Started container " + action.container);
                                        memory_.launch_failures.erase(action.container);
                                      } else {
-                                       if (s.code() != Code::kUnavailable) memory_.failed_starts.insert(action.id);
-                                       memory_.launch_failures[action.container].fail(
-                                           "RunContainerError", s.error().message, context_.loop.wall());
-                                       record(true, "Failed", "Error: " + s.error().message);
+                                       // Perhaps it is being started already, for an agent before us.
+                                       auto& failure = memory_.launch_failures[action.container];
+                                       failure.reason = "RunContainerError";
+                                       failure.message = s.error().message;
+                                       failure.retry_at = context_.loop.wall() + 500'000;
                                      }
                                      complete(action.key);
                                    }));

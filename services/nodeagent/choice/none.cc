@@ -2,7 +2,7 @@
 
 namespace gantry::nodeagent {
 
-Result<std::unique_ptr<Runtime>> make_runtime(UvLoop&, std::string, const std::string&) {
+Result<std::unique_ptr<Runtime>> make_runtime(UvLoop&, std::string, const std::string&, const std::string&) {
   return Error{Code::kInvalid, "this build has no containerd runtime: only --hollow works"};
 }
 

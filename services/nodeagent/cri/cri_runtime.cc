@@ -71,7 +71,7 @@ class CriRuntime final : public Runtime {
               containerd::services::containers::v1::Containers::NewStub(channel_), options.exec_directory} {
     calls_->add_metadata("containerd-namespace", "k8s.io");
     observer_ = std::make_unique<Observer>(loop, *calls_, *runtime_);
-    orphans_ = std::make_unique<OrphanShims>(loop, *calls_, *exec_.containers, options.socket);
+    orphans_ = std::make_unique<Orphans>(exec_, *runtime_, options.socket, options.ipam_directory);
     std::error_code ignored;
     std::filesystem::remove_all(options.exec_directory, ignored);
   }
@@ -133,7 +133,7 @@ class CriRuntime final : public Runtime {
   Events events_;
   std::unique_ptr<TaskEvents> task_events_;
   std::unique_ptr<Observer> observer_;
-  std::unique_ptr<OrphanShims> orphans_;
+  std::unique_ptr<Orphans> orphans_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -204,7 +204,10 @@ void CriRuntime::remove_sandbox(const std::string& id, Done<gantry::Done> done) 
   request.set_pod_sandbox_id(id);
   call(&RuntimeStub::async::RemovePodSandbox, std::move(request), kSandbox,
        gone_is_fine<v1::RemovePodSandboxResponse>([this, id, done = std::move(done)](Result<gantry::Done> r) {
-         if (r.ok()) observer_->forget(id);
+         if (r.ok()) {
+           observer_->forget(id);
+           orphans_->removed();
+         }
          done(std::move(r));
        }));
 }

@@ -11,8 +11,9 @@
 namespace gantry::nodeagent {
 
 struct CriOptions {
-  std::string socket;          // path of containerd's socket
-  std::string exec_directory;  // FIFOs of exec sessions; emptied at start
+  std::string socket;               // path of containerd's socket
+  std::string exec_directory;       // FIFOs of exec sessions; emptied at start
+  std::string ipam_directory = {};  // where CNI's host-local notes addresses; "": not looked after
 };
 
 /// containerd may be away at any time: calls answer kUnavailable, and Events::disconnected and connected tell. The loop

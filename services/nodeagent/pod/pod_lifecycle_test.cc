@@ -240,6 +240,16 @@ TEST_F(PodLifecycleTest, ATerminatedPodHasFailedAndSaysWhy) {
   EXPECT_EQ(condition("DisruptionTarget").reason, "TerminationByKubelet");
 }
 
+TEST_F(PodLifecycleTest, BetweenTheMakingAndTheStartOfTheNextRunItHasNotFailed) {
+  pod(R"({"restartPolicy":"OnFailure","containers":[{"name":"web","image":"i"}]})");
+  running_pod();
+  ended(runtime_.containers[0], 1);
+  decide();
+  launched("web", 1, ContainerState::kCreated);
+  decide();
+  EXPECT_EQ(last_.status.phase, "Running");
+}
+
 TEST_F(PodLifecycleTest, AStartThatACrashBrokeOffIsNoRun) {
   pod(R"({"restartPolicy":"Never","containers":[{"name":"web","image":"i"}]})");
   memory_.prepared = true;

@@ -197,7 +197,10 @@ std::string phase_of(const PodView& view, const PodStatusValue& s, bool ending) 
     if (state.kind != Kind::kTerminated) continue;
     ++stopped;
     succeeded += state.exit_code == 0;
-    again |= view.main[i].newest == nullptr ? view.restart_policy != "Never" : view.restarts(view.main[i]);
+    // One that has been made and not begun is on its way.
+    const auto* newest = view.main[i].newest;
+    again |= newest == nullptr ? view.restart_policy != "Never"
+                               : newest->state != ContainerState::kExited || view.restarts(view.main[i]);
   }
   if (waiting > 0) return "Pending";
   for (const auto& c : view.init) running += c.sidecar && c.running();
