@@ -56,6 +56,39 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   flags.add_option("--shutdown-grace-period-by-pod-priority", options->shutdown_by_priority,
                    "0=60,10000=30,...: instead of these two, seconds for the pods of each priority and above");
+  flags.add_option("--node-labels", options->labels, "Labels of the node: a=b,c=d");
+  flags.add_option("--register-with-taints", options->taints, "Taints that the node is created with: key=value:effect");
+  flags.add_option("--system-reserved", options->system_reserved,
+                   "Kept from pods for the system: cpu=100m,memory=200Mi,ephemeral-storage=1Gi");
+  flags.add_option("--kube-reserved", options->kube_reserved, "Kept from pods for the agent and containerd");
+  flags.add_option("--allowed-unsafe-sysctls", options->allowed_unsafe_sysctls,
+                   "Sysctls that pods may set beside the safe ones: kernel.msg*,net.core.somaxconn");
+  flags.add_option("--eviction-hard", options->eviction_hard, "Below these pods go at once")->capture_default_str();
+  flags.add_option("--eviction-soft", options->eviction_soft,
+                   "Below these for their grace period pods go, with theirs");
+  flags.add_option("--eviction-soft-grace-period", options->eviction_soft_grace, "memory.available=1m30s,...");
+  flags.add_option("--eviction-max-pod-grace-period", options->eviction_max_grace,
+                   "Seconds that a pod gets to end when a soft threshold is crossed");
+  flags
+      .add_option("--eviction-pressure-transition-period", options->eviction_transition_seconds,
+                  "Seconds that a node shows pressure after it has ended")
+      ->capture_default_str();
+  flags
+      .add_option("--image-gc-high-threshold", options->image_gc_high,
+                  "Percentage of the disk from which unused images are removed")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  flags.add_option("--image-gc-low-threshold", options->image_gc_low, "... and down to which")
+      ->check(CLI::Range(0, 100))
+      ->capture_default_str();
+  flags
+      .add_option("--minimum-image-age", options->image_minimum_age_seconds,
+                  "Seconds that an unused image is kept at least")
+      ->capture_default_str();
+  flags.add_option("--max-parallel-image-pulls", options->parallel_pulls, "Images pulled at once; 0: no limit")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  flags.add_option("--pod-max-pids", options->pod_pids, "Processes of one pod; 0: no limit");
   flags.add_option("--mtu", options->mtu, "MTU of pods")->check(CLI::Range(576, 65'000))->capture_default_str();
   return service.run(argc, argv, [options](service::Service& s) { return nodeagent::start(s, *options); });
 }

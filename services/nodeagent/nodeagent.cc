@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <sstream>
 
 #include "libs/model/quantity.h"
 #include "libs/projection/recorder.h"
@@ -11,8 +12,10 @@
 #include "services/nodeagent/agent/probe_transport.h"
 #include "services/nodeagent/agent/shutdown.h"
 #include "services/nodeagent/agent/static_pods.h"
+#include "services/nodeagent/node/admission.h"
 #include "services/nodeagent/node/cni.h"
 #include "services/nodeagent/node/host.h"
+#include "services/nodeagent/node/housekeeper.h"
 #include "services/nodeagent/node/registrar.h"
 #include "services/nodeagent/node/usage_reporter.h"
 #include "services/nodeagent/node_csi.h"
@@ -52,6 +55,7 @@ struct Node {
   std::unique_ptr<Sessions> sessions;
   std::unique_ptr<LogRotator> rotator;
   std::unique_ptr<UsageReporter> usage;
+  std::unique_ptr<Housekeeper> housekeeper;
   std::unique_ptr<bus::Feed> pod_feed, node_feed;
 };
 
@@ -83,6 +87,12 @@ AgentOptions agent_options(const Options& options, const std::string& name, cons
   node.cgroup_parent = options.cgroup_parent;
   node.paths.root = options.root;
   node.seccomp_root = options.root + "/seccomp";
+  node.pod_cgroups = true;
+  node.pod_pids = options.pod_pids;
+  node.apparmor = std::filesystem::exists("/sys/module/apparmor");
+  std::istringstream sysctls(options.allowed_unsafe_sysctls);
+  for (std::string name; std::getline(sysctls, name, ',');) node.unsafe_sysctls.push_back(name);
+  out.parallel_pulls = static_cast<size_t>(options.parallel_pulls);
   return out;
 }
 
@@ -95,8 +105,53 @@ Result<RegistrarOptions> registrar_options(const Options& options, const std::st
   auto capacity = parse_capacity(options.capacity, out.machine);
   if (!capacity.ok()) return capacity.error();
   out.capacity = std::move(*capacity);
+  auto labels = parse_pairs("--node-labels", options.labels);
+  if (!labels.ok()) return labels.error();
+  out.labels = std::move(*labels);
+  auto taints = parse_taints(options.taints);
+  if (!taints.ok()) return taints.error();
+  for (auto& taint : *taints)
+    out.taints.push_back({std::move(taint.key), std::move(taint.value), std::move(taint.effect)});
   out.version = kVersion;
   out.heartbeat_period = std::chrono::seconds(options.heartbeat_seconds);
+  return out;
+}
+
+// What the machine has beside processors and memory, and what of it all is not for pods.
+Status reserve(const Options& options, const std::vector<Threshold>& thresholds, RegistrarOptions& out) {
+  for (const auto& [resource, value] : huge_pages()) out.capacity.emplace(resource, value);
+  if (const auto disk = disk_bytes(options.root); disk > 0)
+    out.capacity.emplace("ephemeral-storage", fmt::format("{}Ki", disk / 1024));
+  auto system = parse_pairs("--system-reserved", options.system_reserved);
+  if (!system.ok()) return system.error();
+  auto agents = parse_pairs("--kube-reserved", options.kube_reserved);
+  if (!agents.ok()) return agents.error();
+  std::map<std::string, std::string> eviction;  // pods never get to use it
+  for (const auto& t : thresholds) {
+    if (t.soft || (t.signal != "memory.available" && t.signal != "nodefs.available")) continue;
+    const char* resource = t.signal == "memory.available" ? "memory" : "ephemeral-storage";
+    const auto total = model::Quantity::parse(out.capacity[resource]);
+    if (total.ok()) eviction[resource] = fmt::format("{}", t.quantity({0, total->value()}));
+  }
+  out.allocatable = allocatable(out.capacity, {*system, *agents, eviction});
+  return Done{};
+}
+
+Result<HousekeeperOptions> housekeeper_options(const Options& options, int64_t memory) {
+  HousekeeperOptions out;
+  auto hard = parse_thresholds(options.eviction_hard);
+  if (!hard.ok()) return hard.error();
+  auto soft = parse_soft_thresholds(options.eviction_soft, options.eviction_soft_grace);
+  if (!soft.ok()) return soft.error();
+  out.eviction.thresholds = std::move(*hard);
+  out.eviction.thresholds.insert(out.eviction.thresholds.end(), soft->begin(), soft->end());
+  out.eviction.max_pod_grace_seconds = options.eviction_max_grace;
+  out.eviction.pressure_transition = std::chrono::seconds(options.eviction_transition_seconds);
+  out.images.high_percent = options.image_gc_high;
+  out.images.low_percent = options.image_gc_low;
+  out.images.minimum_age = std::chrono::seconds(options.image_minimum_age_seconds);
+  out.part_of_machine = !options.capacity.empty();
+  out.memory_capacity = memory;
   return out;
 }
 
@@ -200,11 +255,17 @@ Status start_real(service::Service& s, const Options& options) {
   if (!epoch.ok()) return epoch.error();
   auto registrar = registrar_options(options, name, agent.node.host_ips.empty() ? "" : agent.node.host_ips[0]);
   if (!registrar.ok()) return registrar.error();
-  for (auto [resource, into] :
-       {std::pair("cpu", &agent.node.cpu_milli), std::pair("memory", &agent.node.memory_bytes)}) {
-    auto quantity = model::Quantity::parse(registrar->capacity[resource]);
-    if (quantity.ok()) *into = std::string_view(resource) == "cpu" ? quantity->milli() : quantity->value();
-  }
+  const auto capacity = model::Quantity::parse(registrar->capacity["memory"]);
+  auto housekeeping = housekeeper_options(options, capacity.ok() ? capacity->value() : 0);
+  if (!housekeeping.ok()) return housekeeping.error();
+  if (auto reserved = reserve(options, housekeeping->eviction.thresholds, *registrar); !reserved.ok()) return reserved;
+  const auto left = [&](const char* resource, bool milli) {
+    const auto amount = model::Quantity::parse(registrar->allocatable[resource]);
+    return !amount.ok() ? int64_t{0} : milli ? amount->milli() : amount->value();
+  };
+  agent.node.cpu_milli = left("cpu", true);
+  agent.node.memory_bytes = left("memory", false);
+  agent.node.ephemeral_bytes = left("ephemeral-storage", false);
 
   auto node = s.keep(std::make_shared<Node>(s, name, *epoch));
   auto runtime = make_runtime(s.loop(), options.containerd, agent.node.paths.exec(), options.root + "/cni");
@@ -235,6 +296,19 @@ Status start_real(service::Service& s, const Options& options) {
   limits.max_bytes = static_cast<uint64_t>(log_size->value());
   node->rotator = std::make_unique<LogRotator>(s.loop(), *node->executor, *node->runtime, limits,
                                                [agent = node->agent.get()] { return running_logs(*agent); });
+  admit_pods(*node->agent, *node->registrar, *node->pods,
+             [node = node.get()] { return node->housekeeper && node->housekeeper->memory_pressure(); });
+  Housekeeper::Callbacks keeping;
+  keeping.pressure = [node = node.get()](bool memory, bool disk, bool pid) {
+    node->registrar->set_pressure(memory, disk, pid);
+  };
+  keeping.images = [node = node.get()](const std::vector<Image>& images) { node->registrar->set_images(images); };
+  keeping.record = [node = node.get()](const model::Object& pod, const std::string& reason,
+                                       const std::string& message) {
+    node->recorder->record({pod, "Warning", reason, message});
+  };
+  node->housekeeper = std::make_unique<Housekeeper>(s.loop(), *node->executor, *node->runtime, *node->agent,
+                                                    std::move(*housekeeping), std::move(keeping));
   // With a capacity of its own the node is a part of its machine.
   node->usage = std::make_unique<UsageReporter>(
       s.loop(), s.bus(), *node->runtime, name, std::chrono::seconds(options.stats_seconds),

@@ -15,6 +15,11 @@ using model::Object;
 using model::str;
 namespace core = api::core_v1;
 
+// Conditions that are there or not: a node that says nothing of them takes them away.
+bool comes_and_goes(std::string_view condition) {
+  return condition == "PodResizePending" || condition == "PodResizeInProgress";
+}
+
 // A node reports what it sees; conditions that others have set stay.
 template <typename T>
 void keep_conditions(model::Draft& draft, const Object& given, const Object& before) {
@@ -22,7 +27,7 @@ void keep_conditions(model::Draft& draft, const Object& given, const Object& bef
   const auto* new_status = given.as<T>()->status();
   if (old_status == nullptr || old_status->conditions() == nullptr) return;
   for (const auto* old : *old_status->conditions()) {
-    bool said = false;
+    bool said = comes_and_goes(str(old->type()));
     if (new_status != nullptr && new_status->conditions() != nullptr) {
       for (const auto* condition : *new_status->conditions()) said = said || str(condition->type()) == str(old->type());
     }

@@ -4,6 +4,7 @@
 
 #include "libs/base/ids.h"
 #include "services/nodeagent/agent/static_pods.h"
+#include "services/nodeagent/resource/cgroups.h"
 
 namespace gantry::nodeagent {
 
@@ -143,7 +144,11 @@ void Agent::sweep() {
   for (const auto& [uid, _] : workers_) keep.insert(uid);
   auto stale = std::make_shared<std::vector<std::string>>();
   context_.executor.run(
-      [keep, stale, paths = options_.node.paths] {
+      [keep, stale, paths = options_.node.paths,
+       cgroups = options_.node.pod_cgroups ? options_.node.cgroup_parent : std::string()] {
+        for (const auto& uid : pods_with_cgroups(cgroups)) {
+          if (keep.count(uid) == 0) remove_pod_cgroup(cgroups, uid);
+        }
         std::error_code error;
         for (std::filesystem::directory_iterator it(paths.root + "/pods", error), end; !error && it != end;
              it.increment(error)) {
@@ -239,10 +244,21 @@ void Agent::apply(const model::Object& pod) {
     observed = std::move(found->second);
     found_.erase(found);
   }
-  const bool begun = !observed.sandboxes.empty() || workers_.count(uid) != 0;
+  const bool begun = !observed.sandboxes.empty() || !observed.containers.empty() || workers_.count(uid) != 0;
   auto& w = worker(uid, std::move(observed));
   w.set_pod(pod);
-  if (refusing_ && !begun) w.terminate(*refusing_);
+  if (begun) return;
+  if (refusing_) return w.terminate(*refusing_);
+  if (!admit_) return;
+  const auto* p = pod.as<core::Pod>();
+  const auto phase = p->status() ? model::str(p->status()->phase()) : std::string_view();
+  // What has started once is not asked again.
+  if ((!phase.empty() && phase != "Pending") || p->metadata()->deletion_timestamp().has_value()) return;
+  if (p->status() && p->status()->start_time().has_value()) return;
+  if (auto no = admit_(pod)) {
+    if (context_.record) context_.record(pod, true, no->reason, no->message);
+    w.terminate(std::move(*no));
+  }
 }
 
 void Agent::apply_gone(const model::Object& pod) {

@@ -42,6 +42,14 @@ class Agent {
   void use_csi(CsiVolumes& csi) { context_.csi = &csi; }
   /// A driver came: pods that wait for a volume try again, and what an earlier run left staged goes.
   void on_driver();
+  /// Asked once for each pod that is new here, before anything is done for it; a Termination ends it as Failed.
+  void on_admit(std::function<std::optional<Termination>(const model::Object& pod)> admit) {
+    admit_ = std::move(admit);
+  }
+  /// Asked when a running pod's resources change.
+  void on_resize(std::function<std::optional<ResizeRefusal>(const model::Object& pod)> fits) {
+    context_.fits = std::move(fits);
+  }
   /// Told when the runtime comes and goes.
   void on_runtime(std::function<void(bool connected, const std::string& why)> changed) {
     runtime_changed_ = std::move(changed);
@@ -96,6 +104,7 @@ class Agent {
   std::optional<Termination> refusing_;
   bool listed_ = false, synced_ = false, listing_ = false;
   std::function<void(bool, const std::string&)> runtime_changed_;
+  std::function<std::optional<Termination>(const model::Object&)> admit_;
   Timer relist_, retry_, sweep_again_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

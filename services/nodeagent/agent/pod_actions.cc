@@ -3,6 +3,7 @@
 
 #include "services/nodeagent/agent/pod_worker.h"
 #include "services/nodeagent/render/hosts.h"
+#include "services/nodeagent/resource/cgroups.h"
 
 namespace gantry::nodeagent {
 
@@ -84,12 +85,28 @@ void PodWorker::run_sandbox(const Action& action) {
         if (!handler.ok()) return fail(handler.error());
         auto config = render_sandbox(*spec(), context_.node, action.attempt);
         config.runtime_handler = std::move(*handler);
-        if (context_.disk) ensure_directory(config.log_directory);
-        context_.runtime.run_sandbox(config, guard([this, fail, key = action.key](Result<std::string> id) {
-                                       if (!id.ok()) return fail(id.error());
-                                       trace_.end("sandbox");
-                                       complete(key);
-                                     }));
+        const auto& able = context_.node.user_namespaces;
+        if (!config.host_users && std::find(able.begin(), able.end(), config.runtime_handler) == able.end()) {
+          return fail({Code::kInvalid, fmt::format("can't use user namespaces: runtime handler \"{}\" does not support "
+                                                   "user namespaces",
+                                                   config.runtime_handler)});
+        }
+        auto run = [this, fail, config, key = action.key] {
+          context_.runtime.run_sandbox(config, guard([this, fail, key](Result<std::string> id) {
+                                         if (!id.ok()) return fail(id.error());
+                                         trace_.end("sandbox");
+                                         complete(key);
+                                       }));
+        };
+        if (!context_.disk) return run();
+        context_.executor.run(
+            [config, limits = context_.node.pod_cgroups, processes = context_.node.pod_pids] {
+              ensure_directory(config.log_directory);
+              if (!limits || config.cgroup_parent.empty()) return;
+              auto made = Cgroups().apply(config.cgroup_parent, config.resources, processes);
+              if (!made.ok()) LOG(WARNING) << "pod=" << config.ns << "/" << config.name << " " << made.error().message;
+            },
+            guard(run));
       }));
 }
 
@@ -172,8 +189,10 @@ void PodWorker::remove_files(std::function<void(Status)> done) {
   auto outcome = std::make_shared<Status>(Done{});
   auto logs = context_.node.paths.logs(observed_.ns, observed_.name, uid_);
   context_.executor.run(
-      [outcome, logs, paths = context_.node.paths, uid = uid_] {
+      [outcome, logs, paths = context_.node.paths, uid = uid_,
+       cgroups = context_.node.pod_cgroups ? context_.node.cgroup_parent : std::string()] {
         *outcome = remove_pod_directory(paths, uid);
+        remove_pod_cgroup(cgroups, uid);
         std::error_code ignored;
         std::filesystem::remove_all(logs, ignored);
       },

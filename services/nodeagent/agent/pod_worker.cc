@@ -65,6 +65,7 @@ std::string PodWorker::address() const {
 }
 
 void PodWorker::set_pod(model::Object pod) {
+  note_resize(pod);
   // Files of the downward API show labels and annotations as they are now.
   if (pod_ && pod && shows_itself(*pod.as<core::Pod>()->spec()) && !same_words(pod_, pod)) {
     volumes_stale_ = memory_.in_flight.count("prepare") != 0;
@@ -144,6 +145,7 @@ void PodWorker::wake() {
 void PodWorker::decide() {
   woken_ = false;
   if (finished_) return;
+  resize();
   PodInput input{spec(), desired_, &observed_, context_.node.host_ips, context_.loop.wall()};
   auto decision = nodeagent::decide(input, memory_);
   if (pod_ && desired_ && shown() != nullptr) {

@@ -24,6 +24,12 @@
 
 namespace gantry::nodeagent {
 
+/// A resize that must wait (until others go), or can never be.
+struct ResizeRefusal {
+  bool infeasible = false;
+  std::string message;
+};
+
 /// What the workers of an agent share; outlives them.
 struct WorkerContext {
   Loop& loop;
@@ -45,6 +51,8 @@ struct WorkerContext {
   /// A node.PodTrace, once for each pod; may be empty.
   std::function<void(std::string trace)> traced = {};
   CsiVolumes* csi = nullptr;  // null: no CSI drivers here
+  /// Why a running pod cannot have what its spec asks for now; empty: it always can.
+  std::function<std::optional<ResizeRefusal>(const model::Object& pod)> fits = {};
 };
 
 /// Loop's thread only.
@@ -109,6 +117,11 @@ class PodWorker {
   bool static_pod() const { return pod_ && !annotation(pod_, kConfigSource).empty(); }
   /// As the API shows it: others' conditions are there.
   const core::Pod* shown() const { return static_pod() ? (mirror_ ? mirror_.as<core::Pod>() : nullptr) : spec(); }
+  /// Remembers what containers have that run by an older spec than `now`.
+  void note_resize(const model::Object& now);
+  void resize();
+  void resize_container(const std::string& name, const std::string& id);
+
   const core::Pod* spec() const { return pod_ ? pod_.as<core::Pod>() : nullptr; }
   const core::Container* find_container(std::string_view name) const {
     return spec() && spec()->spec() ? nodeagent::find_container(*spec()->spec(), name) : nullptr;
@@ -151,6 +164,8 @@ class PodWorker {
   bool volumes_stale_ = false;       // something that they are made of changed while they were written
   std::set<std::string> completed_;  // actions done but not yet covered by an observation
   bool observing_ = false, observe_again_ = false, woken_ = false;
+  std::set<std::string> resizing_;  // containers that are being told their new limits
+  Timer resize_retry_;
   Timer requeue_, reobserve_, cleanup_retry_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -1,11 +1,14 @@
 // The agent on a real containerd, with a gateway in memory: what a pod's user sees, and what is left behind.
 #include "services/nodeagent/cri/testing/agent_story.h"
+#include "services/nodeagent/resource/cgroups.h"
 
 namespace gantry::nodeagent {
 namespace {
 
 using std::chrono::seconds;
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST_F(NodeAgentTest, APodWithAllThatSurroundsIt) {
   api_.put("configmaps",
@@ -129,6 +132,7 @@ TEST_F(NodeAgentTest, DeletionGivesGraceThenLeavesNothing) {
                     R"("lifecycle":{"preStop":{"exec":{"command":["sh","-c","echo hook > /proc/1/fd/1"]}}})"));
   ASSERT_TRUE(ready("web"));
   auto uid = agent_->find("default", "web")->uid();
+  EXPECT_THAT(pods_with_cgroups(containerd_->cgroup()), Contains(uid));
   bus::SessionRequest follow;
   follow.kind = node::SessionKind::Logs;
   follow.follow = true;
@@ -140,6 +144,7 @@ TEST_F(NodeAgentTest, DeletionGivesGraceThenLeavesNothing) {
   EXPECT_TRUE(until([&] { return s->end.has_value(); }));
   EXPECT_THAT(s->out, HasSubstr("bye\n"));
   EXPECT_FALSE(std::filesystem::exists(root_ + "/pods/" + uid));
+  EXPECT_THAT(pods_with_cgroups(containerd_->cgroup()), Not(Contains(uid)));
 }
 
 TEST_F(NodeAgentTest, ProbesReachThePod) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "libs/base/testing/manual_loop.h"
+#include "services/nodeagent/image/garbage.h"
 #include "services/nodeagent/image/puller.h"
 #include "services/nodeagent/runtime/testing/fake_runtime.h"
 
@@ -137,6 +138,35 @@ TEST_F(PullerTest, NoMoreAtOnceThanAllowed) {
   loop_.drain();
   EXPECT_EQ(outcomes_.size(), 3U);
   EXPECT_THAT(events_.back(), HasSubstr("in 0ms (1.5s including waiting)"));
+}
+
+Image image(const char* id, uint64_t size, bool pinned = false) {
+  Image out;
+  out.id = id;
+  out.tags = {std::string(id) + ":1"};
+  out.size = size;
+  out.pinned = pinned;
+  return out;
+}
+
+TEST(ImageAges, LongestUnusedFirstNeverThoseInUse) {
+  constexpr WallMicros kMinute = 60'000'000;
+  const std::vector<Image> all = {image("a", 10), image("b", 10), image("c", 10), image("pause", 1, true)};
+  ImageAges ages;
+  ages.see(all, {"a:1"}, kMinute);
+  ages.see(all, {"b"}, 2 * kMinute);
+  ages.see(all, {"c:1"}, 3 * kMinute);
+  const auto age = std::chrono::minutes(2);
+  EXPECT_THAT(ages.unused(all, 100, age, 3 * kMinute), ElementsAre("a", "b"));
+  EXPECT_THAT(ages.unused(all, 10, age, 3 * kMinute), ElementsAre("a")) << "no more than is needed";
+  EXPECT_THAT(ages.unused(all, 100, age, 2 * kMinute), ElementsAre()) << "too young";
+}
+
+TEST(ImageAges, MarksOfTheDisk) {
+  ImageGcOptions options;
+  EXPECT_EQ(bytes_to_free(1000, 200, options), 0U);
+  EXPECT_EQ(bytes_to_free(1000, 100, options), 100U);
+  EXPECT_EQ(bytes_to_free(0, 0, options), 0U);
 }
 
 }  // namespace

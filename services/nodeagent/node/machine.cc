@@ -5,9 +5,11 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -128,6 +130,79 @@ Result<std::map<std::string, std::string>> parse_capacity(const std::string& tex
     auto value = model::Quantity::parse(entry.substr(equals + 1));
     if (!value.ok()) return Error{Code::kInvalid, fmt::format("--capacity: {}: {}", entry, value.error().message)};
     out[entry.substr(0, equals)] = value->to_string();
+  }
+  return out;
+}
+
+std::map<std::string, std::string> huge_pages(const std::string& directory) {
+  std::map<std::string, std::string> out;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    // hugepages-2048kB
+    const auto name = entry.path().filename().string();
+    const auto dash = name.find('-');
+    if (dash == std::string::npos) continue;
+    const int64_t bytes = std::strtoll(name.c_str() + dash + 1, nullptr, 10) * 1024;
+    const int64_t pages = std::strtoll(read_line((entry.path() / "nr_hugepages").c_str()).c_str(), nullptr, 10);
+    if (bytes <= 0) continue;
+    out["hugepages-" + model::Quantity::from_bytes(bytes).to_string()] =
+        pages == 0 ? "0" : model::Quantity::from_bytes(bytes * pages).to_string();
+  }
+  return out;
+}
+
+int64_t disk_bytes(const std::string& path) {
+  struct statvfs info {};
+  if (statvfs(path.c_str(), &info) != 0) return 0;
+  return static_cast<int64_t>(info.f_blocks) * static_cast<int64_t>(info.f_frsize);
+}
+
+Result<std::map<std::string, std::string>> parse_pairs(const char* flag, const std::string& text) {
+  std::map<std::string, std::string> out;
+  std::istringstream entries(text);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    const auto equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return Error{Code::kInvalid, fmt::format("{}: \"{}\" is not <name>=<value>", flag, entry)};
+    out[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  return out;
+}
+
+Result<std::vector<TaintText>> parse_taints(const std::string& text) {
+  std::vector<TaintText> out;
+  std::istringstream entries(text);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    TaintText taint;
+    const auto colon = entry.rfind(':');
+    const auto equals = std::min(entry.find('='), colon);
+    taint.key = entry.substr(0, equals);
+    if (equals != colon) taint.value = entry.substr(equals + 1, colon - equals - 1);
+    if (colon != std::string::npos) taint.effect = entry.substr(colon + 1);
+    if (taint.key.empty() ||
+        (taint.effect != "NoSchedule" && taint.effect != "PreferNoSchedule" && taint.effect != "NoExecute")) {
+      return Error{Code::kInvalid,
+                   fmt::format("--register-with-taints: \"{}\" is not <key>[=<value>]:<effect>", entry)};
+    }
+    out.push_back(std::move(taint));
+  }
+  return out;
+}
+
+std::map<std::string, std::string> allocatable(const std::map<std::string, std::string>& capacity,
+                                               const std::vector<std::map<std::string, std::string>>& reserved) {
+  auto out = capacity;
+  for (auto& [resource, text] : out) {
+    auto left = model::Quantity::parse(text);
+    if (!left.ok()) continue;
+    const auto before = *left;
+    for (const auto& amounts : reserved) {
+      const auto found = amounts.find(resource);
+      if (found == amounts.end()) continue;
+      if (auto amount = model::Quantity::parse(found->second); amount.ok()) *left = *left - *amount;
+    }
+    if (*left == before) continue;
+    text = *left < model::Quantity() ? "0" : left->to_string();
   }
   return out;
 }

@@ -16,6 +16,7 @@ namespace {
 
 constexpr Duration kRetry = std::chrono::seconds(1);
 constexpr Duration kCheck = std::chrono::seconds(10), kCheckUnready = std::chrono::milliseconds(500);
+constexpr size_t kMaxImages = 50;
 constexpr char kLeaseNamespace[] = "kube-node-lease";
 
 std::string_view condition_status(const core::Node& node, std::string_view type) {
@@ -40,6 +41,7 @@ Registrar::Registrar(Loop& loop, bus::Bus& bus, bus::Commands& commands, project
   options_.labels["kubernetes.io/hostname"] = options_.node;
   options_.labels["kubernetes.io/os"] = "linux";
   options_.labels["kubernetes.io/arch"] = options_.machine.architecture;
+  for (const auto& [resource, value] : options_.capacity) options_.allocatable.emplace(resource, value);
 }
 
 void Registrar::start() {
@@ -130,6 +132,21 @@ void Registrar::set_runtime(bool connected, const std::string& why) {
   check();
 }
 
+void Registrar::set_pressure(bool memory, bool disk, bool pid) {
+  memory_pressure_ = memory;
+  disk_pressure_ = disk;
+  pid_pressure_ = pid;
+  LOG(INFO) << "node=" << options_.node << " pressure: memory=" << memory << " disk=" << disk << " pid=" << pid;
+  report();
+}
+
+void Registrar::set_images(std::vector<Image> images) {
+  std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) { return a.size > b.size; });
+  if (images.size() > kMaxImages) images.resize(kMaxImages);
+  images_ = std::move(images);
+  report();
+}
+
 void Registrar::check() {
   check_.reset();
   runtime_.status(guard([this](Result<RuntimeStatus> r) {
@@ -143,7 +160,8 @@ void Registrar::check() {
     bool ready = runtime_status_.ready && network_error_.empty();
     auto reason = !runtime_status_.ready ? runtime_status_.reason : network_error_;
     if (!network_error_.empty() && pod_cidr_.empty()) reason = network_error_;
-    bool changed = ready != ready_ || reason != reason_ || before.version != runtime_status_.version;
+    bool changed = ready != ready_ || reason != reason_ || before.version != runtime_status_.version ||
+                   before.handlers != runtime_status_.handlers;
     if (ready != ready_) transition_ = loop_.wall() / 1'000'000;
     ready_ = ready;
     reason_ = reason;
@@ -196,11 +214,15 @@ model::Bytes Registrar::render(bool with_status) const {
   node.set("metadata.name", options_.node);
   if (!with_status) {
     for (const auto& [key, value] : options_.labels) node.set(fmt::format("metadata.labels[{}]", key), value);
+    for (const auto& taint : options_.taints) {
+      nlohmann::json json{{"key", taint.key}, {"effect", taint.effect}};
+      if (!taint.value.empty()) json["value"] = taint.value;
+      auto set = node.set_json("spec.taints[+]", json.dump());
+      if (!set.ok()) LOG(ERROR) << "taint " << taint.key << ": " << set.error().message;
+    }
   }
-  for (const auto& [key, value] : options_.capacity) {
-    node.set(fmt::format("status.capacity[{}]", key), value);
-    node.set(fmt::format("status.allocatable[{}]", key), value);
-  }
+  for (const auto& [key, value] : options_.capacity) node.set(fmt::format("status.capacity[{}]", key), value);
+  for (const auto& [key, value] : options_.allocatable) node.set(fmt::format("status.allocatable[{}]", key), value);
   auto set_json = [&](const char* path, const nlohmann::json& value) {
     auto set = node.set_json(path, value.dump());
     if (!set.ok()) LOG(ERROR) << path << ": " << set.error().message;
@@ -223,9 +245,16 @@ model::Bytes Registrar::render(bool with_status) const {
     node.set(own + "lastHeartbeatTime", now);
     node.set(own + "lastTransitionTime", since);
   };
-  condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available");
-  condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
-  condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available");
+  const auto pressure = [&](const char* type, bool status, const char* bad, const char* good, const char* says_bad,
+                            const char* says_good) {
+    condition(type, status, status ? bad : good, status ? says_bad : says_good);
+  };
+  pressure("MemoryPressure", memory_pressure_, "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory",
+           "kubelet has insufficient memory available", "kubelet has sufficient memory available");
+  pressure("DiskPressure", disk_pressure_, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure",
+           "kubelet has disk pressure", "kubelet has no disk pressure");
+  pressure("PIDPressure", pid_pressure_, "KubeletHasInsufficientPID", "KubeletHasSufficientPID",
+           "kubelet has insufficient PID available", "kubelet has sufficient PID available");
   condition("Ready", ready_, ready_ ? "KubeletReady" : "KubeletNotReady",
             ready_ ? "the node agent is posting ready status" : reason_);
   nlohmann::json addresses = nlohmann::json::array();
@@ -244,6 +273,24 @@ model::Bytes Registrar::render(bool with_status) const {
             {"kubeProxyVersion", ""},
             {"operatingSystem", "linux"},
             {"architecture", m.architecture}});
+  nlohmann::json images = nlohmann::json::array();
+  for (const auto& image : images_) {
+    auto names = nlohmann::json::array();
+    for (const auto* list : {&image.digests, &image.tags}) {
+      for (const auto& name : *list) names.push_back(name);
+    }
+    images.push_back({{"names", names}, {"sizeBytes", image.size}});
+  }
+  if (!images.empty()) set_json("status.images", images);
+  nlohmann::json handlers = nlohmann::json::array();
+  for (const auto& handler : runtime_status_.handlers) {
+    handlers.push_back(
+        {{"name", handler.name},
+         {"features",
+          {{"recursiveReadOnlyMounts", handler.recursive_read_only}, {"userNamespaces", handler.user_namespaces}}}});
+  }
+  if (!handlers.empty()) set_json("status.runtimeHandlers", handlers);
+  set_json("status.features", {{"supplementalGroupsPolicy", runtime_status_.supplemental_groups_policy}});
   return node.bytes();
 }
 

@@ -18,6 +18,11 @@ namespace gantry::nodeagent {
 struct RegistrarOptions {
   std::string node, address;
   std::map<std::string, std::string> capacity, labels;
+  std::map<std::string, std::string> allocatable;  // what is not said is as the capacity
+  struct Taint {
+    std::string key, value, effect;
+  };
+  std::vector<Taint> taints;  // given when the node is created
   Machine machine;
   std::string version;  // kubeletVersion
   Duration heartbeat_period = std::chrono::seconds(5);
@@ -37,6 +42,11 @@ class Registrar {
   /// Called once for each new pod CIDR; an error keeps the node NotReady with its message, and is tried again.
   void on_pod_cidr(std::function<Status(const std::string& cidr)> configure) { configure_ = std::move(configure); }
   void set_runtime(bool connected, const std::string& why);
+  void set_pressure(bool memory, bool disk, bool pid);
+  /// What the node's status lists: the largest fifty.
+  void set_images(std::vector<Image> images);
+  const RuntimeStatus& runtime_status() const { return runtime_status_; }
+  const std::map<std::string, std::string>& allocatable() const { return options_.allocatable; }
   bool ready() const { return ready_; }
   const std::string& reason() const { return reason_; }
   bool registered() const { return registered_; }
@@ -70,6 +80,8 @@ class Registrar {
   RuntimeStatus runtime_status_;
   bool connected_ = false, registered_ = false, ready_ = false, creating_ = false, reporting_ = false,
        report_again_ = false;
+  bool memory_pressure_ = false, disk_pressure_ = false, pid_pressure_ = false;
+  std::vector<Image> images_;
   std::string reason_ = "starting";
   int64_t transition_ = 0;
   uint64_t beats_ = 0;

@@ -17,6 +17,7 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // The gateway's side of nodes and leases.
 class FakeNodes final : public bus::Commands {
@@ -71,6 +72,8 @@ class RegistrarTest : public ::testing::Test {
     options.node = "n1";
     options.address = "10.0.0.1";
     options.capacity = {{"cpu", "2"}, {"pods", "110"}};
+    options.allocatable = {{"cpu", "1500m"}};
+    options.taints = {{"new", "yes", "NoSchedule"}};
     options.machine.architecture = "amd64";
     options.version = "v1.34.0-gantry";
     registrar_ = std::make_unique<Registrar>(loop_, *bus_, api_, nodes_, runtime_, sequence_, options);
@@ -126,6 +129,25 @@ TEST_F(RegistrarTest, RegistersAndBecomesReadyWithItsPodCidr) {
   EXPECT_EQ(ready(), "True the node agent is posting ready status");
   loop_.advance(seconds(30));
   EXPECT_GE(beats_, 6);
+}
+
+TEST_F(RegistrarTest, TellsPressureImagesAndWhatPodsMayHave) {
+  start();
+  EXPECT_THAT(json(), HasSubstr(R"("taints":[{"key":"new","value":"yes","effect":"NoSchedule"}])"));
+  EXPECT_THAT(json(), HasSubstr(R"("capacity":{"cpu":"2","pods":"110"},"allocatable":{"cpu":"1500m","pods":"110"})"));
+  Image image;
+  image.digests = {"demo@sha256:1"};
+  image.tags = {"demo:1"};
+  image.size = 5;
+  registrar_->set_images({image});
+  registrar_->set_pressure(true, false, false);
+  loop_.drain();
+  EXPECT_THAT(json(), HasSubstr(R"("images":[{"names":["demo@sha256:1","demo:1"],"sizeBytes":5}])"));
+  EXPECT_THAT(json(), HasSubstr(R"("type":"MemoryPressure","status":"True")"));
+  EXPECT_THAT(json(), HasSubstr("KubeletHasInsufficientMemory"));
+  registrar_->set_pressure(false, false, false);
+  loop_.drain();
+  EXPECT_THAT(json(), Not(HasSubstr("KubeletHasInsufficientMemory")));
 }
 
 TEST_F(RegistrarTest, AnswersUnknownWithItsOwnWord) {
@@ -191,6 +213,20 @@ TEST(Machine, Capacity) {
   EXPECT_EQ((*all)["pods"], "20");
   EXPECT_FALSE(parse_capacity("cpu", m).ok());
   EXPECT_FALSE(parse_capacity("cpu=x", m).ok());
+}
+
+TEST(Machine, WhatIsReservedIsNotForPods) {
+  auto taints = parse_taints("a=b:NoSchedule,c:NoExecute");
+  ASSERT_TRUE(taints.ok());
+  EXPECT_EQ((*taints)[0].value, "b");
+  EXPECT_EQ((*taints)[1].key, "c");
+  EXPECT_FALSE(parse_taints("a=b").ok());
+  EXPECT_FALSE(parse_pairs("--x", "a").ok());
+  auto left = allocatable({{"cpu", "2"}, {"memory", "1Gi"}, {"pods", "110"}},
+                          {{{"cpu", "100m"}}, {{"cpu", "400m"}, {"memory", "2Gi"}}});
+  EXPECT_EQ(left["cpu"], "1500m");
+  EXPECT_EQ(left["memory"], "0");
+  EXPECT_EQ(left["pods"], "110");
 }
 
 TEST(Machine, ResolvConf) {

@@ -89,6 +89,11 @@ struct PodMemory {
   std::map<std::string, uint32_t> next_attempts;
   /// Requests and limits that a container has while they are not those of the spec, by its name.
   std::map<std::string, std::pair<ResourceList, ResourceList>> actual_resources;
+  /// Of a resize that is wanted: PodResizePending or PodResizeInProgress, why, and more words.
+  struct Resize {
+    std::string condition, reason, message;
+  };
+  std::optional<Resize> resize;
   std::vector<std::string> pod_ips;
   std::optional<PodStatusValue> frozen;  // final: containers may go from the runtime now
   PodStatusValue last;                   // as decided last, or as the API had it

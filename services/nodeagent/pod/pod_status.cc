@@ -318,6 +318,8 @@ PodStatusValue derive_status(const PodInput& input, const PodView& view, const P
             gate_message.empty() ? message : gate_message);
   condition("ContainersReady", ready, reason, message);
   condition("PodScheduled", true, "", "");
+  if (memory.resize && !over)
+    condition(memory.resize->condition.c_str(), true, memory.resize->reason, memory.resize->message);
   if (memory.termination && memory.termination->disruption)
     condition("DisruptionTarget", true, "TerminationByKubelet", memory.termination->message);
   return s;

@@ -14,8 +14,9 @@ using flatbuffers::FlatBufferBuilder;
 using flatbuffers::Offset;
 using model::str;
 
-constexpr std::array kOwnConditions = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
-                                       "PodScheduled"};
+constexpr std::array kOwnConditions = {"PodReadyToStartContainers", "Initialized",  "Ready",
+                                       "ContainersReady",           "PodScheduled", "PodResizePending",
+                                       "PodResizeInProgress"};
 
 Offset<flatbuffers::String> text(FlatBufferBuilder& b, std::string_view s) {
   return s.empty() ? Offset<flatbuffers::String>() : b.CreateString(s.data(), s.size());

@@ -64,9 +64,11 @@ struct NodeContext {
   bool hollow = false;       // nothing is written: volumes have no content
   /// Allocatable: what an absent limit means.
   int64_t cpu_milli = 0, memory_bytes = 0, ephemeral_bytes = 0;
-  EachService services;                     // for pods' environment; may be empty
-  std::vector<std::string> unsafe_sysctls;  // allowed beside the safe ones; a name, or a prefix with a star
-  bool apparmor = false;                    // the machine has it
+  EachService services;                      // for pods' environment; may be empty
+  std::vector<std::string> unsafe_sysctls;   // allowed beside the safe ones; a name, or a prefix with a star
+  int64_t pod_pids = 0;                      // processes of one pod; 0 is no limit
+  std::vector<std::string> user_namespaces;  // handlers that have them
+  bool apparmor = false;                     // the machine has it
   Paths paths;
 };
 

@@ -110,7 +110,9 @@ class Builder {
                 {"--node", node, "--containerd", "unix://" + socket, "--root", (dir / "agent").string(), "--capacity",
                  cluster_.capacity, "--cluster-dns", kClusterDns, "--cluster-domain", "cluster.local", "--cni-conf-dir",
                  (dir / "cni/net.d").string(), "--cni-bin-dir", "/usr/lib/cni", "--cgroup-parent",
-                 "/gantry/" + node + "/pods"}),
+                 "/gantry/" + node + "/pods",
+                 // The machine's disk is everybody's: only when it is really full do pods of a dev cluster go.
+                 "--eviction-hard", "memory.available<50Mi,nodefs.available<1%,imagefs.available<1%"}),
         {"apigw", node + ".containerd"}, http(kAgentHealth, "/readyz", space), space);
     add(node + ".csi",
         {cluster_.binaries + "/gantry-csi-hostpath", "--node", node, "--root", (dir / "csi").string(), "--socket",

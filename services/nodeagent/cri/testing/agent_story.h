@@ -59,6 +59,7 @@ class NodeAgentTest : public ::testing::Test {
     options.node.service_host = "10.96.0.1";
     options.node.service_port = "443";
     options.node.cgroup_parent = containerd_->cgroup();
+    options.node.pod_cgroups = true;
     options.dependencies = false;
     runtime_ = make_cri_runtime(loop_, {containerd_->socket(), options.node.paths.exec(), containerd_->directory() + "/ipam"});
     agent_ = std::make_unique<Agent>(loop_, api_, *runtime_, executor_, *probes_, api_.pods, *sequence_, options);
