@@ -1,13 +1,11 @@
 // A sentence for each kind, for types that are met often, and for fields whose name means the same wherever it stands.
 // The rest speaks for itself.
-#include <unordered_map>
+#include "services/apigw/rest/descriptions.h"
 
 #include "services/apigw/rest/openapi.h"
 
 namespace gantry::apigw::openapi {
 namespace {
-
-using Words = std::unordered_map<std::string_view, std::string_view>;
 
 const Words& types() {
   static const Words kWords = {
@@ -288,6 +286,7 @@ std::string_view describe_type(const model::Type& type) { return look_up(types()
 
 std::string_view describe_field(const model::Type&, const model::Field& field) {
   if (auto words = look_up(fields(), field.json); !words.empty()) return words;
+  if (auto words = look_up(more_fields(), field.json); !words.empty()) return words;
   return field.type == nullptr ? std::string_view() : describe_type(*field.type);
 }
 

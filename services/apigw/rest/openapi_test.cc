@@ -74,6 +74,14 @@ TEST(OpenApi, FieldsSayWhatTheyMayBeAndWhatTheyAreByDefault) {
             true);
 }
 
+TEST(OpenApi, FieldsAreDescribed) {
+  const auto schemas = document("/openapi/v3/api/v1")["components"]["schemas"];
+  for (const char* type : {"PodSpec", "Container", "Probe", "ServiceSpec", "NodeStatus", "PersistentVolumeClaimSpec"}) {
+    for (const auto& [name, field] : schemas[std::string("io.k8s.api.core.v1.") + type]["properties"].items())
+      EXPECT_FALSE(field.value("description", "").empty()) << type << "." << name;
+  }
+}
+
 TEST(OpenApi, TheSecondVersionIsWhole) {
   const auto v2 = document("/openapi/v2");
   EXPECT_EQ(v2["swagger"], "2.0");

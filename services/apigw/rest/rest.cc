@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <unordered_map>
 
 #include "libs/http/gzip.h"
 #include "services/apigw/render/render.h"
@@ -15,6 +16,8 @@
 
 namespace gantry::apigw {
 namespace {
+
+constexpr size_t kWorthGzip = 16 * 1024;
 
 /// A document that stays where it is, a piece at a time as the client takes it.
 class DocumentSender : public std::enable_shared_from_this<DocumentSender> {
@@ -38,6 +41,14 @@ class DocumentSender : public std::enable_shared_from_this<DocumentSender> {
   std::string_view left_;
 };
 
+/// Compressed once: the document stays as it is.
+std::string_view compressed(const OpenApiDocument& document) {
+  static auto* all = new std::unordered_map<const OpenApiDocument*, std::string>();
+  auto [it, fresh] = all->try_emplace(&document);
+  if (fresh) http::Gzip().add(document.body, true, it->second);
+  return it->second;
+}
+
 /// A client that has it already hears so.
 void send_openapi(const http::Request& request, const OpenApiDocument& document,
                   const std::shared_ptr<http::Responder>& responder) {
@@ -46,11 +57,13 @@ void send_openapi(const http::Request& request, const OpenApiDocument& document,
   const bool by_hash = request.query.has("hash");  // the address changes with the content
   http::Headers headers{{"Content-Type", document.content_type},
                         {"Etag", document.etag},
-                        {"Vary", "Accept"},
+                        {"Vary", "Accept, Accept-Encoding"},
                         {"Cache-Control", by_hash ? "public, immutable" : "no-cache, private"}};
   if (known) return responder->send(304, std::move(headers), "");
+  const bool gzip = document.body.size() > kWorthGzip && http::accepts_gzip(request.headers);
+  if (gzip) headers.add("Content-Encoding", "gzip");
   responder->start(200, std::move(headers));
-  std::make_shared<DocumentSender>(responder, document.body)->next();
+  std::make_shared<DocumentSender>(responder, gzip ? compressed(document) : document.body)->next();
 }
 
 /// How long the client is willing to wait, as `timeout=30s`; no longer than the server is.

@@ -1,3 +1,4 @@
+#include "libs/http/gzip.h"
 #include "services/apigw/rest/testing/rest_fixture.h"
 
 namespace gantry::apigw {
@@ -318,6 +319,21 @@ TEST_F(RestTest, LargeYamlIsParsedAside) {
   room = false;
   EXPECT_EQ(open("POST", maps, yaml("d"), type)->status, 201);
   asked_ = &rest_;
+}
+
+TEST_F(RestTest, WhatIsInNamespacesIsMadeAndEndedInOne) {
+  for (const char* method : {"POST", "DELETE"}) {
+    EXPECT_EQ(call(method, "/api/v1/pods", "{}")->status, 405) << method;
+    EXPECT_EQ(call(method, "/apis/authorization.k8s.io/v1/localsubjectaccessreviews", "{}")->status, 405) << method;
+  }
+  EXPECT_EQ(call("GET", "/api/v1/pods/x")->status, 404);
+}
+
+TEST_F(RestTest, TheOpenApiDocumentIsCompressed) {
+  const auto plain = call("GET", "/openapi/v2"), packed = call("GET", "/openapi/v2", "", {{"Accept-Encoding", "gzip"}});
+  EXPECT_EQ(packed->headers.get("Content-Encoding"), "gzip");
+  EXPECT_LT(packed->body.size() * 4, plain->body.size());
+  EXPECT_EQ(http::gunzip(packed->body), plain->body);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
     if (parts.size() > i + 2) route.target = Route::Target::kNone;
     route.verb = request.method == "GET" ? "watch" : "";
   }
-  bool needs_namespace = route.kind->namespaced && route.ns.empty() && (!route.name.empty() || route.verb == "create");
+  bool needs_namespace = route.kind->namespaced && route.ns.empty() && !route.name.empty();
   const bool stream = has_stream(*route.kind, route.subresource);
   bool known_subresource = route.subresource.empty() || route.kind->has_subresource(route.subresource) || stream;
   if (needs_namespace || !known_subresource) {
@@ -64,6 +64,9 @@ Route resource_route(const http::Request& request, Route route, const std::vecto
   } else if (route.subresource.empty() ? !model::served(*route.kind).has_verb(route.verb)
                                        : !subresource_of(*route.kind, route.subresource).has_verb(route.verb)) {
     route.verb.clear();  // the method is not allowed
+  } else if (route.kind->namespaced && route.ns.empty() &&
+             (route.verb == "create" || route.verb == "deletecollection")) {
+    route.verb.clear();  // in one namespace only
   }
   return route;
 }
