@@ -25,7 +25,7 @@ PodHostname pod_hostname(const core::Pod& pod, const NodeContext& node) {
 }
 
 Result<std::string> kernel_hostname(const core::Pod& pod, const NodeContext& node) {
-  if (pod.spec()->host_network().value_or(false)) return node.node;
+  if (pod.spec()->host_network().value_or(false)) return std::string();
   auto [name, domain] = pod_hostname(pod, node);
   if (domain.empty() || !pod.spec()->set_hostname_as_fqdn().value_or(false)) return name;
   auto full = name + "." + domain;

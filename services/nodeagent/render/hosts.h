@@ -17,7 +17,8 @@ struct PodHostname {
   std::string name, domain;
 };
 PodHostname pod_hostname(const core::Pod& pod, const NodeContext& node);
-/// What uname shows in it. kInvalid when setHostnameAsFQDN asks for more than the kernel holds.
+/// What uname shows in it; empty on the node's network, where the name is the node's. kInvalid when setHostnameAsFQDN
+/// asks for more than the kernel holds.
 Result<std::string> kernel_hostname(const core::Pod& pod, const NodeContext& node);
 
 }  // namespace gantry::nodeagent

@@ -123,6 +123,7 @@ TEST_F(SecurityTest, WhatThisNodeDoesNotGrantIsRefused) {
 TEST_F(SecurityTest, Names) {
   const auto name = [&](const std::string& spec) { return *kernel_hostname(pod(spec), node_); };
   EXPECT_EQ(name(R"({"containers":[]})"), "web");
+  EXPECT_EQ(name(R"({"hostNetwork":true,"containers":[]})"), "");
   EXPECT_EQ(name(R"({"hostname":"h","subdomain":"s","containers":[]})"), "h");
   EXPECT_EQ(name(R"({"hostname":"h","subdomain":"s","setHostnameAsFQDN":true,"containers":[]})"),
             "h.s.ns.svc.cluster.local");
