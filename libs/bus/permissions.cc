@@ -49,7 +49,7 @@ Permissions apigw_permissions() {
 
 Permissions controllers_permissions() {
   auto p = base("controllers");
-  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.heartbeat"});
+  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.heartbeat", "gantry.node.*.up.stats"});
   return p;
 }
 

@@ -10,6 +10,7 @@
 #include "libs/http/server.h"
 #include "libs/service/service.h"
 #include "libs/state/redis_store.h"
+#include "libs/usage/usage_board.h"
 #include "services/apigw/commands/commands.h"
 #include "services/apigw/commands/csi_relay.h"
 #include "services/apigw/core/api.h"
@@ -17,7 +18,6 @@
 #include "services/apigw/render/render.h"
 #include "services/apigw/rest/rest.h"
 #include "services/apigw/sessions/client_sessions.h"
-#include "services/apigw/usage/usage_board.h"
 
 namespace gantry::apigw {
 namespace {
@@ -128,7 +128,7 @@ Error of_http(int status, std::string_view message) {
   }
 }
 
-ApiConfig with_usage(ApiConfig config, const UsageBoard& usage) {
+ApiConfig with_usage(ApiConfig config, const usage::UsageBoard& usage) {
   config.usage = &usage;
   return config;
 }
@@ -182,7 +182,7 @@ struct Gateway {
   }
 
   state::RedisStore store;
-  UsageBoard usage;
+  usage::UsageBoard usage;
   std::unique_ptr<Api> api;
   Background background;
   Rest rest;

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include "libs/projection/cache.h"
+#include "services/controllers/autoscaling/autoscaling.h"
 #include "services/controllers/clusterrole/clusterrole.h"
 #include "services/controllers/cronjob/cronjob.h"
 #include "services/controllers/daemonset/daemonset.h"
@@ -26,7 +27,9 @@
 namespace gantry::controllers {
 namespace {
 
-std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health) {
+std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health,
+                                 const PodUsage& usage, ScalingHistory& scaling) {
+  if (name == "autoscaling") return std::make_unique<AutoscalingController>(usage, scaling);
   if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
   if (name == "cronjob") return std::make_unique<CronJobController>();
   if (name == "daemonset") return std::make_unique<DaemonSetController>();
@@ -55,7 +58,8 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
 }  // namespace
 
 std::vector<std::string> Team::names() {
-  return {"clusterrole",
+  return {"autoscaling",
+          "clusterrole",
           "cronjob",
           "daemonset",
           "deployment",
@@ -84,11 +88,13 @@ Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config
       commands_(commands),
       config_(std::move(config)),
       recorder_(loop, commands, "controllers", config_.instance),
-      health_(loop, config_.node_monitor_grace) {
+      health_(loop, config_.node_monitor_grace),
+      usage_(loop, bus) {
   for (const std::string& name : config_.controllers.empty() ? names() : config_.controllers) {
     auto member = std::make_unique<Member>();
-    member->controller = make(name, config_, health_);
+    member->controller = make(name, config_, health_, usage_, scaling_);
     member->runner = std::make_unique<Runner>(loop_, commands_, view_, *member->controller, &recorder_);
+    if (name == "autoscaling") usage_.board = std::make_unique<usage::UsageBoard>(loop_, bus_);
     if (name == "nodelifecycle") {
       heartbeats_ = std::make_unique<HeartbeatListener>(bus_, health_);
       health_.on_return([runner = member->runner.get()](const std::string& node) { runner->enqueue(node); });

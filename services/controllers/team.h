@@ -11,6 +11,7 @@
 #include "libs/bus/events.h"
 #include "libs/projection/recorder.h"
 #include "libs/service/election.h"
+#include "services/controllers/autoscaling/autoscaling.h"
 #include "services/controllers/framework/runner.h"
 #include "services/controllers/framework/view.h"
 #include "services/controllers/nodelifecycle/health.h"
@@ -61,6 +62,16 @@ class Team {
   View view_;
   projection::Recorder recorder_;
   NodeHealth health_;
+  struct Usage final : PodUsage {
+    Usage(Loop& loop, bus::Bus& bus) : loop(loop), bus(bus) {}
+    std::optional<usage::PodMeasured> pod(std::string_view uid) const override {
+      return board ? board->pod(uid) : std::nullopt;
+    }
+    Loop& loop;
+    bus::Bus& bus;
+    std::unique_ptr<usage::UsageBoard> board;  // of the process that has the autoscaler
+  } usage_;
+  ScalingHistory scaling_;
   std::unique_ptr<HeartbeatListener> heartbeats_;
   std::vector<std::unique_ptr<Member>> members_;
   std::vector<std::unique_ptr<bus::Feed>> feeds_;

@@ -37,6 +37,10 @@
 #include "services/apigw/authn/authenticator.h"
 #include "services/apigw/authz/authz.h"
 
+namespace gantry::usage {
+class UsageBoard;
+}
+
 namespace gantry::apigw {
 
 struct Answer {
@@ -98,8 +102,6 @@ class Watch {
   virtual void remind() = 0;
 };
 
-class UsageBoard;
-
 struct ApiConfig {
   std::string service_cidr = "10.96.0.0/16";
   uint16_t node_port_min = 30000, node_port_max = 32767;
@@ -110,7 +112,7 @@ struct ApiConfig {
   bool automount = true;  // pods find their ServiceAccount's token where client libraries look for it
   bool anonymous = true;  // requests without credentials are system:anonymous, not refused
   /// Outlives the Api. Null: the metrics API knows of nothing.
-  const UsageBoard* usage = nullptr;
+  const usage::UsageBoard* usage = nullptr;
   std::string root_ca_pem;  // of the API's server certificate: what pods check it with; empty: they get no tokens
 };
 

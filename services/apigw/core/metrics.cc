@@ -13,10 +13,13 @@ namespace {
 
 using model::Object;
 using nlohmann::json;
+using usage::Measured;
+using usage::Usage;
+using usage::UsageBoard;
 
-json resources(const Usage& usage) {
-  return {{"cpu", fmt::format("{}n", usage.cpu_nanocores)},
-          {"memory", fmt::format("{}Ki", usage.memory_working_set / 1024)}};
+json resources(const Usage& used) {
+  return {{"cpu", fmt::format("{}n", used.cpu_nanocores)},
+          {"memory", fmt::format("{}Ki", used.memory_working_set / 1024)}};
 }
 
 // Go's way to write a duration in whole milliseconds: 15s, 9.993s.
@@ -50,7 +53,7 @@ Result<Object> measure(const model::Kind& kind, const Object& of, const UsageBoa
   const auto pod = board.pod(of.uid());
   if (!pod || pod->node != model::str(of.as<api::core_v1::Pod>()->spec()->node_name())) return Object();
   json containers = json::array();
-  for (const auto& [name, usage] : pod->containers) containers.push_back({{"name", name}, {"usage", resources(usage)}});
+  for (const auto& [name, used] : pod->containers) containers.push_back({{"name", name}, {"usage", resources(used)}});
   return make(kind, of, *pod, {{"containers", std::move(containers)}});
 }
 

@@ -3,9 +3,9 @@
 
 #include "libs/bus/testing/fake_bus.h"
 #include "libs/model/json.h"
+#include "libs/usage/usage_board.h"
 #include "schemas/node_generated.h"
 #include "services/apigw/core/testing/test_gateway.h"
-#include "services/apigw/usage/usage_board.h"
 
 namespace gantry::apigw::testing {
 namespace {
@@ -71,7 +71,7 @@ class MetricsTest : public ::testing::Test {
   gantry::testing::ManualLoop bus_loop_;
   gantry::testing::FakeNetwork net_{bus_loop_};
   std::unique_ptr<gantry::testing::FakeBus> agents_ = net_.connect("agents"), bus_ = net_.connect("apigw");
-  UsageBoard board_{bus_loop_, *bus_};
+  usage::UsageBoard board_{bus_loop_, *bus_};
   TestGateway gateway_{{.advertise_address = "192.0.2.1:6443", .usage = &board_}};
   std::map<std::string, std::string> uids_;
 };

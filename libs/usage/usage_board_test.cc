@@ -1,4 +1,4 @@
-#include "services/apigw/usage/usage_board.h"
+#include "libs/usage/usage_board.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include "libs/bus/testing/fake_bus.h"
 #include "schemas/node_generated.h"
 
-namespace gantry::apigw {
+namespace gantry::usage {
 namespace {
 
 using std::chrono::seconds;
@@ -120,4 +120,4 @@ TEST_F(UsageBoardTest, NonsenseIsIgnored) {
 }
 
 }  // namespace
-}  // namespace gantry::apigw
+}  // namespace gantry::usage

@@ -1,11 +1,11 @@
-#include "services/apigw/usage/usage_board.h"
+#include "libs/usage/usage_board.h"
 
 #include <algorithm>
 
 #include "libs/base/ids.h"
 #include "schemas/node_generated.h"
 
-namespace gantry::apigw {
+namespace gantry::usage {
 namespace {
 
 constexpr std::string_view kPrefix = "gantry.node.", kSuffix = ".up.stats";
@@ -115,4 +115,4 @@ void UsageBoard::sweep() {
   });
 }
 
-}  // namespace gantry::apigw
+}  // namespace gantry::usage

@@ -12,7 +12,7 @@
 #include "libs/base/loop.h"
 #include "libs/bus/bus.h"
 
-namespace gantry::apigw {
+namespace gantry::usage {
 
 struct Usage {
   uint64_t cpu_nanocores = 0;       // the mean over the window
@@ -78,4 +78,4 @@ class UsageBoard {
   Timer sweeper_;
 };
 
-}  // namespace gantry::apigw
+}  // namespace gantry::usage
