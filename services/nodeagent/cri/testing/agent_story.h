@@ -61,7 +61,8 @@ class NodeAgentTest : public ::testing::Test {
     options.node.cgroup_parent = containerd_->cgroup();
     options.node.pod_cgroups = true;
     options.dependencies = false;
-    runtime_ = make_cri_runtime(loop_, {containerd_->socket(), options.node.paths.exec(), containerd_->directory() + "/ipam"});
+    runtime_ =
+        make_cri_runtime(loop_, {containerd_->socket(), options.node.paths.exec(), containerd_->directory() + "/ipam"});
     agent_ = std::make_unique<Agent>(loop_, api_, *runtime_, executor_, *probes_, api_.pods, *sequence_, options);
     agent_->start(nullptr);
     sessions_ = std::make_unique<Sessions>(loop_, *bus_, *runtime_, executor_, *agent_, "n1");
