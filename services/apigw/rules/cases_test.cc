@@ -62,8 +62,15 @@ TEST(Cases, Pods) {
        {R"({"spec":{"initContainers":[{"name":"i","image":"b","livenessProbe":{"exec":{"command":["x"]}}}]}})",
         {"spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without "
          "restartPolicy=Always"}},
-       {R"({"spec":{"containers":[{"name":"a","image":"b","restartPolicy":"Always"}]}})",
-        {"spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers"}},
+       {R"({"spec":{"containers":[{"name":"a","image":"b","restartPolicy":"Never",
+           "restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[42]}}]}]}})",
+        {}},
+       {R"({"spec":{"containers":[{"name":"a","image":"b","restartPolicy":"Perhaps"}]}})",
+        {"spec.containers[0].restartPolicy: Unsupported value: \"Perhaps\": supported values: \"Always\", \"Never\", "
+         "\"OnFailure\""}},
+       {R"({"spec":{"containers":[{"name":"a","image":"b","restartPolicyRules":[{"action":"Restart"}]}]}})",
+        {"spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+         "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified"}},
        {R"({"spec":{"ephemeralContainers":[{"name":"a","image":"b","ports":[{"containerPort":1}],"targetContainerName":"z"}]}})",
         {"spec.ephemeralContainers[0].name: Duplicate value: \"a\"",
          "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",

@@ -51,6 +51,10 @@ TEST(StatusRules, Pods) {
     restarts["spec"]["restartPolicy"] = policy;
     expect("pods", restarts.dump().c_str(), kAgain, {});
   }
+  restarts["spec"]["restartPolicy"] = "Never";
+  restarts["spec"]["containers"] = Json::parse(
+      R"([{"name":"a","restartPolicy":"Never","restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[1]}}]}])");
+  expect("pods", restarts.dump().c_str(), kAgain, {});
   expect("pods", "{}", R"({"status":{"phase":"Lost","podIPs":[{"ip":"10.0.0.1"},{"ip":"x"}]}})",
          {"status.phase: Unsupported value: \"Lost\": supported values: \"Failed\", \"Pending\", \"Running\", "
           "\"Succeeded\", \"Unknown\"",

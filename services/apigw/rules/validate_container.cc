@@ -303,14 +303,39 @@ void validate_resize_policy(const C& c, const std::string& at, Problems& problem
   }
 }
 
+// When a container starts again by a rule of its own (ContainerRestartRules).
+template <typename C>
+void validate_restarts(const C& c, const std::string& at, Problems& problems) {
+  constexpr size_t kMostRules = 20, kMostCodes = 255;
+  const std::string_view restart = str(c.restart_policy());
+  const auto n = count(c.restart_policy_rules());
+  if (c.restart_policy() != nullptr && restart != "Always" && restart != "OnFailure" && restart != "Never")
+    problems.unsupported(at + ".restartPolicy", restart, {"Always", "Never", "OnFailure"});
+  if (n > 0 && c.restart_policy() == nullptr)
+    problems.required(at + ".restartPolicy", "must specify restartPolicy when restart rules are used");
+  if (n > kMostRules) problems.too_many(at + ".restartPolicyRules", n, kMostRules);
+  for (uoffset_t i = 0; i < n; ++i) {
+    const auto& rule = *c.restart_policy_rules()->Get(i);
+    const auto where = fmt::format("{}.restartPolicyRules[{}]", at, i);
+    if (str(rule.action()) != "Restart") problems.unsupported(where + ".action", str(rule.action()), {"Restart"});
+    const auto* codes = rule.exit_codes();
+    if (codes == nullptr) {
+      problems.required(where + ".exitCodes", "must be specified");
+      continue;
+    }
+    if (str(codes->operator_()) != "In" && str(codes->operator_()) != "NotIn")
+      problems.unsupported(where + ".exitCodes.operator", str(codes->operator_()), {"In", "NotIn"});
+    if (count(codes->values()) == 0) problems.required(where + ".exitCodes.values", "must have at least one value");
+    if (count(codes->values()) > kMostCodes)
+      problems.too_many(where + ".exitCodes.values", count(codes->values()), kMostCodes);
+  }
+}
+
 // What only a container that runs on and on may have.
 template <typename C>
 void validate_role(const C& c, const std::string& at, Role role, Problems& problems) {
-  const std::string_view restart = str(c.restart_policy());
   const bool rules = count(c.restart_policy_rules()) > 0;
-  if (role == Role::kInit && !restart.empty()) problems.unsupported(at + ".restartPolicy", restart, {"Always"});
-  if (role == Role::kMain && c.restart_policy() != nullptr)
-    problems.forbidden(at + ".restartPolicy", "may not be set for non-init containers");
+  if (role != Role::kEphemeral) validate_restarts(c, at, problems);
   const auto forbid = [&](bool set, const char* field, const char* detail) {
     if (set) problems.forbidden(fmt::format("{}.{}", at, field), detail);
   };

@@ -143,16 +143,32 @@ void conditions(const auto* list, const std::string& at, Problems& problems) {
 
 // --- pods
 
+// By its own rules, else its own policy, else the pod's.
+bool starts_again(const core::PodSpec* spec, std::string_view name, int code) {
+  std::string_view policy = spec == nullptr ? std::string_view() : str(spec->restart_policy());
+  for (uoffset_t i = 0; spec != nullptr && i < count(spec->containers()); ++i) {
+    const auto& c = *spec->containers()->Get(i);
+    if (str(c.name()) != name) continue;
+    for (uoffset_t j = 0; j < count(c.restart_policy_rules()); ++j) {
+      const auto* codes = c.restart_policy_rules()->Get(j)->exit_codes();
+      bool listed = false;
+      for (uoffset_t k = 0; codes != nullptr && k < count(codes->values()); ++k)
+        listed = listed || codes->values()->Get(k) == code;
+      if (codes != nullptr && listed == (str(codes->operator_()) == "In")) return true;
+    }
+    if (c.restart_policy() != nullptr) policy = str(c.restart_policy());
+  }
+  return policy == "Always" || policy.empty() || (policy == "OnFailure" && code != 0);
+}
+
 // Who does not restart its containers does not see them run again.
 void states(const core::Pod& now, const core::Pod& before, Problems& problems) {
-  const std::string_view policy = before.spec() == nullptr ? std::string_view() : str(before.spec()->restart_policy());
   const auto* old_list = before.status() == nullptr ? nullptr : before.status()->container_statuses();
   const auto* list = now.status() == nullptr ? nullptr : now.status()->container_statuses();
-  if (policy == "Always" || policy.empty()) return;
   for (uoffset_t i = 0; i < count(old_list); ++i) {
     const auto& old = *old_list->Get(i);
     const auto* ended = old.state() == nullptr ? nullptr : old.state()->terminated();
-    if (ended == nullptr || (policy == "OnFailure" && ended->exit_code().value_or(0) != 0)) continue;
+    if (ended == nullptr || starts_again(before.spec(), str(old.name()), ended->exit_code().value_or(0))) continue;
     for (uoffset_t j = 0; j < count(list); ++j) {
       const auto& one = *list->Get(j);
       const bool again = one.state() == nullptr || one.state()->terminated() == nullptr;

@@ -164,6 +164,11 @@ ContainerStatusValue container_status(const PodInput& input, const PodView& view
     case ContainerState::kExited: {
       out.state = terminated(newest, memory);
       if (!c.ephemeral) out.started = false;
+      if (c.broken_off && !ending) {
+        out.last_state = out.state;
+        out.state = waiting(input, view, memory, c);
+        break;
+      }
       bool again = !ending && !view.over() && !(c.init && !c.sidecar && view.initialized) && view.restarts(c);
       if (again) {
         auto wait = waiting(input, view, memory, c);
