@@ -212,6 +212,9 @@ Result<bus::CommandOutcome> FakeCluster::run(const bus::Command& command) {
   if (before) {
     if (auto error = before(command)) return *error;
   }
+  if (instead) {
+    if (auto answer = instead(command)) return *answer;
+  }
   if (!command.id.empty()) {
     auto it = done_.find(command.id);
     if (it != done_.end()) {

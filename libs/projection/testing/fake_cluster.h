@@ -46,7 +46,9 @@ class FakeCluster final : public bus::Commands {
   bool hold_events = false;  // caches see nothing until release_events()
   void release_events();
   std::function<std::optional<Error>(const bus::Command&)> before;  // refuse instead of carrying out
-  std::function<bool(const bus::Command&)> lose_answer;             // carry out, then answer kUnknownOutcome
+  /// What no cache has: answered here instead of carried out.
+  std::function<std::optional<Result<bus::CommandOutcome>>(const bus::Command&)> instead;
+  std::function<bool(const bus::Command&)> lose_answer;  // carry out, then answer kUnknownOutcome
   Duration latency = Duration::zero();
   std::map<std::string, uint64_t> fenced;  // lease -> lowest epoch that is accepted
 

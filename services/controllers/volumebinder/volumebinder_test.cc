@@ -19,14 +19,37 @@ class VolumeBinderTest : public ::testing::Test {
     h.start(std::make_unique<VolumeBinder>());
     h.start(std::make_unique<VolumeProtection>());
     // The drivers of nodes, as the gateway reaches them.
-    h.cluster.before = [this](const bus::Command& command) -> std::optional<Error> {
+    h.cluster.instead = [this](const bus::Command& command) -> std::optional<Result<bus::CommandOutcome>> {
       if (command.subresource != "csi") return std::nullopt;
       const auto call = nlohmann::json::parse(command.json);
       const std::string method = call["method"];
       calls.push_back(fmt::format("{} {}", command.name, method.substr(method.find('/') + 1)));
       requests.push_back(call["request"]);
-      return Error{refuse, "rpc error: out of order"};
+      if (refuse) return Result<bus::CommandOutcome>(Error{*refuse, "rpc error: out of order"});
+      bus::CommandOutcome outcome;
+      outcome.json = answer(command.name, calls.back(), call["request"]).dump();
+      return Result<bus::CommandOutcome>(outcome);
     };
+  }
+  /// A driver without memory but for what it holds.
+  nlohmann::json answer(const std::string& node, const std::string& call, const nlohmann::json& request) {
+    if (call.ends_with("CreateVolume")) {
+      const std::string id = node + "/" + request["name"].get<std::string>();
+      held.insert(id);
+      return {{"volume",
+               {{"volume_id", id},
+                {"capacity_bytes", request["capacity_range"]["required_bytes"]},
+                {"accessible_topology", {{{"segments", {{"disk/node", node}}}}}}}}};
+    }
+    if (call.ends_with("DeleteVolume")) {
+      const std::string id = request["volume_id"];
+      for (const auto& claim : h.cluster.all("persistentvolumeclaims"))
+        EXPECT_NE(id.substr(id.find('/') + 1), "pvc-" + claim["metadata"]["uid"].get<std::string>())
+            << "a claim holds it";
+      held.erase(id);
+      return nlohmann::json::object();
+    }
+    return {{"capacity_bytes", request["capacity_range"]["required_bytes"]}, {"node_expansion_required", true}};
   }
   void volume(const std::string& name, const std::string& size, const std::string& more = "",
               const std::string& meta = "") {
@@ -64,7 +87,8 @@ class VolumeBinderTest : public ::testing::Test {
   testing::Harness h;
   std::vector<std::string> calls;
   std::vector<nlohmann::json> requests;
-  Code refuse = Code::kInternal;
+  std::optional<Code> refuse;
+  std::set<std::string> held;
 };
 
 TEST_F(VolumeBinderTest, TheSmallestThatFits) {
@@ -141,6 +165,7 @@ TEST_F(VolumeBinderTest, ALostVolumeIsTold) {
 }
 
 TEST_F(VolumeBinderTest, ADriverMakesWhatIsMissing) {
+  refuse = Code::kInternal;
   node("n1");
   node("n2");
   storage_class("late", R"(,"volumeBindingMode":"WaitForFirstConsumer","parameters":{"kind":"ssd"})");
@@ -192,6 +217,62 @@ TEST_F(VolumeBinderTest, WhatIsInUseStays) {
   h.pass(10s);
   EXPECT_EQ(h.cluster.count("persistentvolumeclaims"), 0u);
   EXPECT_EQ(h.cluster.count("persistentvolumes"), 0u);
+}
+
+TEST_F(VolumeBinderTest, FromClaimToVolumeAndBack) {
+  node("n1");
+  node("n2");
+  storage_class("fast", R"(,"allowVolumeExpansion":true,"mountOptions":["noatime"])");
+  claim("c", "1Gi", R"(,"storageClassName":"fast")");
+  h.cluster.lose_answer = [n = 0](const bus::Command&) mutable { return ++n % 3 == 0; };
+  h.run(30s);
+  const auto& c = *h.cluster.get("persistentvolumeclaims", "d/c");
+  const std::string volume = c["spec"]["volumeName"];
+  EXPECT_EQ(volume, "pvc-" + c["metadata"]["uid"].get<std::string>());
+  EXPECT_EQ(c["status"]["phase"], "Bound");
+  EXPECT_EQ(of_volume(volume), "Bound");
+  EXPECT_EQ(held.size(), 1u);
+  const auto& spec = (*h.cluster.get("persistentvolumes", volume))["spec"];
+  EXPECT_EQ(spec["csi"]["volumeHandle"], *held.begin());
+  EXPECT_EQ(spec["persistentVolumeReclaimPolicy"], "Delete");
+  EXPECT_EQ(spec["mountOptions"][0], "noatime");
+  EXPECT_EQ(spec["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"][0],
+            held.begin()->substr(0, 2));
+  // It grows: the driver first, then the node that mounts it.
+  h.cluster.edit("persistentvolumeclaims", "d/c", R"({"spec":{"resources":{"requests":{"storage":"2Gi"}}}})");
+  h.pass(30s);
+  EXPECT_EQ((*h.cluster.get("persistentvolumes", volume))["spec"]["capacity"]["storage"], "2Gi");
+  EXPECT_EQ((*h.cluster.get("persistentvolumeclaims", "d/c"))["status"]["conditions"][0]["type"],
+            "FileSystemResizePending");
+  EXPECT_EQ((*h.cluster.get("persistentvolumeclaims", "d/c"))["status"]["capacity"]["storage"], "1Gi");
+  // A driver that is out of order loses nothing.
+  refuse = Code::kUnavailable;
+  h.cluster.erase("persistentvolumeclaims", "d/c");
+  h.pass(30s);
+  EXPECT_EQ(of_volume(volume), "Released");
+  EXPECT_EQ(held.size(), 1u);
+  refuse.reset();
+  h.pass(120s);
+  EXPECT_EQ(of_volume(volume), "none");
+  EXPECT_TRUE(held.empty());
+  const size_t quiet = h.cluster.log.size();
+  h.pass(300s);
+  EXPECT_EQ(h.cluster.log.size(), quiet) << "nothing to do, nothing done";
+}
+
+TEST_F(VolumeBinderTest, ManyClaimsAndOneVolumeEach) {
+  for (const char* name : {"n1", "n2", "n3"}) node(name);
+  storage_class("fast");
+  for (int i = 0; i < 50; ++i) claim(fmt::format("c{}", i), "1Gi", R"(,"storageClassName":"fast")");
+  for (int i = 0; i < 10; ++i) volume(fmt::format("v{}", i), "2Gi", R"(,"storageClassName":"fast")");
+  h.cluster.latency = 5ms;
+  h.run(60s);
+  std::set<std::string> volumes;
+  for (const auto& c : h.cluster.all("persistentvolumeclaims")) {
+    EXPECT_EQ(c["status"]["phase"], "Bound");
+    EXPECT_TRUE(volumes.insert(c["spec"]["volumeName"]).second) << "shared";
+  }
+  EXPECT_EQ(held.size(), 40u) << "what was there is taken first";
 }
 
 }  // namespace
