@@ -144,7 +144,8 @@ void Observer::gathered(const std::shared_ptr<Gather>& g) {
     std::sort(pod.sandboxes.begin(), pod.sandboxes.end(), newest);
     std::sort(pod.containers.begin(), pod.containers.end(), newest);
     bool behind = false;
-    for (const auto& c : pod.containers) behind |= lags(c.id, c.state == ContainerState::kRunning);
+    // One that ends at once is over before CRI shows it as running: a created one lags, too.
+    for (const auto& c : pod.containers) behind |= lags(c.id, c.state != ContainerState::kExited);
     for (const auto& s : pod.sandboxes) behind |= lags(s.id, s.ready);
     if (behind) recheck(uid);
     pods.push_back(std::move(pod));
