@@ -60,10 +60,11 @@ std::vector<Object> budgets_of(const World& world, const Object& pod) {
   return budgets;
 }
 
-Error not_now(const Object& budget, std::string why) {
+/// `retry`: when to ask again; 0 where that depends on others, so that clients do not do it by themselves.
+Error not_now(const Object& budget, std::string why, uint32_t retry) {
   Error error{Code::kTooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget."};
   error.causes.push_back({"DisruptionBudget", std::move(why), ""});
-  error.retry_after_seconds = kRetrySeconds;
+  error.retry_after_seconds = retry;
   error.kind = budget.kind().kind;
   error.name = budget.name();
   return error;
@@ -73,14 +74,16 @@ Error not_now(const Object& budget, std::string why) {
 Result<Object> charged(const Object& budget, const Object& pod, int64_t now) {
   if (number_at(budget, "status.observedGeneration") < budget.meta()->generation().value_or(0)) {
     return not_now(budget,
-                   fmt::format("The disruption budget {} is still being processed by the server.", budget.name()));
+                   fmt::format("The disruption budget {} is still being processed by the server.", budget.name()),
+                   kRetrySeconds);
   }
   const int64_t allowed = number_at(budget, "status.disruptionsAllowed");
   if (allowed < 0) return forbidden(budget.kind(), budget.name(), "pdb disruptions allowed is negative");
   if (allowed == 0) {
     return not_now(budget,
                    fmt::format("The disruption budget {} needs {} healthy pods and has {} currently", budget.name(),
-                               number_at(budget, "status.desiredHealthy"), number_at(budget, "status.currentHealthy")));
+                               number_at(budget, "status.desiredHealthy"), number_at(budget, "status.currentHealthy")),
+                   0);
   }
   auto disrupted = model::to_tree(budget)["status"].value("disruptedPods", nlohmann::json::object());
   if (disrupted.size() > kMaxDisrupted) {

@@ -62,6 +62,7 @@ TEST_F(EvictTest, ABudgetLetsThroughWhatItAllows) {
   ASSERT_EQ(refused.error().causes.size(), 1u);
   EXPECT_EQ(refused.error().causes[0].reason, "DisruptionBudget");
   EXPECT_EQ(refused.error().causes[0].message, "The disruption budget web needs 2 healthy pods and has 4 currently");
+  EXPECT_EQ(refused.error().retry_after_seconds, 0u);
   allow(1);
   ASSERT_TRUE(evict("p0").ok());
   EXPECT_TRUE(g.stored("pods", "default", "p0")["metadata"].contains("deletionTimestamp"));

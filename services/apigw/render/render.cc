@@ -108,6 +108,8 @@ std::string table_json(const Object& object, RowObject rows, bool columns, WallM
 
 uint32_t retry_after(const Error& error) {
   if (error.retry_after_seconds != 0) return error.retry_after_seconds;
+  // An eviction waits for pods, not for the gateway: client libraries must not repeat it by themselves.
+  if (!error.causes.empty() && error.causes[0].reason == "DisruptionBudget") return 0;
   const bool passes =
       error.code == Code::kTooLargeRevision || error.code == Code::kUnavailable || error.code == Code::kTooManyRequests;
   return passes ? 1 : 0;

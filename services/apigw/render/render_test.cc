@@ -171,5 +171,12 @@ TEST(Watches, ColumnsOnlyOnce) {
             "44");
 }
 
+TEST(Status, AnEvictionThatABudgetForbidsIsNotRepeatedByClients) {
+  Error busy{.code = Code::kTooManyRequests, .message = "busy"};
+  EXPECT_EQ(retry_after(busy), 1u);
+  busy.causes.push_back({"DisruptionBudget", "needs 2 healthy pods", ""});
+  EXPECT_EQ(retry_after(busy), 0u);
+}
+
 }  // namespace
 }  // namespace gantry::apigw
