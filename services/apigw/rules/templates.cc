@@ -41,9 +41,20 @@ void default_job(model::Draft& draft, const Object& given) {
   const std::string uid(prepared.uid()), name(prepared.name());
   if (uid.empty() || absent("spec.template")) return;
   draft.set("spec.selector.matchLabels[batch.kubernetes.io/controller-uid]", uid);
+  // Without labels of its own it takes those of its pods.
+  const bool unlabeled = absent("metadata.labels");
+  const auto* meta = unlabeled ? template_at(given, "spec.template")->metadata() : nullptr;
+  for (flatbuffers::uoffset_t i = 0; meta != nullptr && meta->labels() != nullptr && i < meta->labels()->size(); ++i) {
+    const auto* entry = meta->labels()->Get(i);
+    if (plain_key(model::str(entry->key())))
+      draft.set(fmt::format("metadata.labels[{}]", model::str(entry->key())), model::str(entry->value()));
+  }
   for (const char* prefix : {"", "batch.kubernetes.io/"}) {
-    draft.set(fmt::format("spec.template.metadata.labels[{}controller-uid]", prefix), uid);
-    draft.set(fmt::format("spec.template.metadata.labels[{}job-name]", prefix), name);
+    for (const char* labels : {"spec.template.metadata.labels", "metadata.labels"}) {
+      if (labels[0] == 'm' && !unlabeled) continue;
+      draft.set(fmt::format("{}[{}controller-uid]", labels, prefix), uid);
+      draft.set(fmt::format("{}[{}job-name]", labels, prefix), name);
+    }
   }
 }
 
