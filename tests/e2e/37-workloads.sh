@@ -1,8 +1,8 @@
-# Jobs, CronJobs, StatefulSets and DaemonSets on real containers: all start together, then each is looked at.
+# What runs pods, beside plain Deployments, on real containers: all start together, then each is looked at.
 
 works() { kubectl --namespace works "$@"; }
 
-test_all_kinds_of_workloads_are_declared() {
+test_workloads_of_all_kinds_are_declared() {
   kubectl delete namespace works --ignore-not-found --timeout=120s
   kubectl create namespace works
   await 30 "the namespace's service account" works get serviceaccount default
@@ -47,6 +47,24 @@ test_statefulset_and_daemonset_roll_out() {
   works rollout status daemonset/log --timeout=60s
   assert_eq "$(versions db)" "2 2 "
   assert_eq "$(versions log)" "2 2 2 "
+}
+
+busy_is() { [ "$(works get deployment busy -o 'jsonpath={.spec.replicas}')" = "$1" ]; }
+test_a_busy_deployment_grows_to_its_limit() {
+  await 90 "the autoscaler to act" busy_is 2
+  assert_contains "$(works get hpa busy -o 'jsonpath={.status.conditions[*].reason}')" ValidMetricFound
+  works delete deployment busy
+}
+
+allowed_is() { [ "$(works get pdb db -o 'jsonpath={.status.disruptionsAllowed}')" = "$1" ]; }
+test_a_budget_is_kept() {
+  await 30 "the budget to be counted" allowed_is 0
+  local node
+  node=$(works get pod db-0 -o "jsonpath={.spec.nodeName}")
+  assert_contains "$(refused works drain "$node" --pod-selector=app=db --timeout=3s)" "disruption budget"
+  works uncordon "$node"
+  works patch pdb db --type=merge -p '{"spec":{"minAvailable":1}}'
+  await 30 "the budget to allow one" allowed_is 1
 }
 
 test_they_are_undone() {
