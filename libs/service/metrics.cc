@@ -134,11 +134,18 @@ void Metrics::collect(std::function<void()> collector) {
   collectors_.push_back(std::move(collector));
 }
 
+void Metrics::append(std::function<std::string()> text) {
+  std::lock_guard lock(mutex_);
+  appended_.push_back(std::move(text));
+}
+
 std::string Metrics::expose() {
   std::vector<std::function<void()>> collectors;
+  std::vector<std::function<std::string()>> appended;
   {
     std::lock_guard lock(mutex_);
     collectors = collectors_;
+    appended = appended_;
   }
   for (const auto& collector : collectors) collector();  // may register
 
@@ -166,6 +173,7 @@ std::string Metrics::expose() {
       }
     }
   }
+  for (const auto& text : appended) out += text();
   return out;
 }
 

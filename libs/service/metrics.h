@@ -78,6 +78,8 @@ class Metrics {
                        const std::vector<double>& bounds = duration_buckets());
   /// Runs before each exposition, on the exposing thread, to bring gauges up to date.
   void collect(std::function<void()> collector);
+  /// What follows the rest at each exposition, as it is: series that come and go, with their own HELP and TYPE.
+  void append(std::function<std::string()> text);
   std::string expose();
 
  private:
@@ -89,6 +91,7 @@ class Metrics {
   std::mutex mutex_;  // guards the maps; the metrics themselves are atomic
   std::map<std::string, std::unique_ptr<Family>> families_;
   std::vector<std::function<void()>> collectors_;
+  std::vector<std::function<std::string()>> appended_;
 };
 
 /// process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds and so on, from /proc.

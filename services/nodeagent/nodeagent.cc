@@ -172,17 +172,26 @@ void add_metrics(service::Service& s, std::vector<Node*> nodes) {
   auto& sent = metrics.counter("gantry_nodeagent_status_sent_total", "Pod status reports sent.");
   auto& retried = metrics.counter("gantry_nodeagent_status_retried_total", "Pod status reports sent again.");
   auto& ready = metrics.gauge("gantry_nodeagent_ready_nodes", "Nodes of this agent that are ready.");
-  metrics.collect([&pods, &sent, &retried, &ready, nodes = std::move(nodes)] {
+  auto& evicted = metrics.counter("gantry_nodeagent_evictions_total", "Pods that had to go.");
+  auto& removed = metrics.counter("gantry_nodeagent_images_removed_total", "Unused images removed from a full disk.");
+  metrics.collect([&pods, &sent, &retried, &ready, &evicted, &removed, nodes = std::move(nodes)] {
+    uint64_t gone = 0, images = 0;
     size_t count = 0, up = 0;
     uint64_t reports = 0, again = 0;
     for (const auto& node : nodes) {
       count += node->agent->size();
       up += node->registrar->ready();
+      if (node->housekeeper) {
+        gone += node->housekeeper->counters().evicted;
+        images += node->housekeeper->counters().images_removed;
+      }
       reports += node->agent->statuses().counters().sent;
       again += node->agent->statuses().counters().retried;
     }
     pods.set(static_cast<double>(count));
     ready.set(static_cast<double>(up));
+    evicted.set(gone);
+    removed.set(images);
     sent.set(reports);
     retried.set(again);
   });
@@ -313,6 +322,7 @@ Status start_real(service::Service& s, const Options& options) {
   node->usage = std::make_unique<UsageReporter>(
       s.loop(), s.bus(), *node->runtime, name, std::chrono::seconds(options.stats_seconds),
       options.capacity.empty() ? machine_usage : std::function<NodeUsage()>());
+  s.metrics().append([usage = node->usage.get()] { return usage->expose(); });
   add_static_pods(s, *node, options.static_pods, name);
   if (auto added = add_shutdown(s, *node, options); !added.ok()) return added.error();
   attach(s, *node, name);

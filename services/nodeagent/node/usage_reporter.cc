@@ -14,6 +14,8 @@ namespace gantry::nodeagent {
 
 namespace {
 
+constexpr WallMicros kReadLately = 120'000'000;
+
 std::string read_file(const char* path) {
   std::ifstream in(path);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -70,8 +72,21 @@ void UsageReporter::ask() {
       LOG(WARNING) << "node=" << node_ << " usage: " << containers.error().message;
       return;
     }
+    containers_ = *containers;
     publish(*containers);
+    if (loop_.wall() - read_at_ < kReadLately) ask_pods();
   });
+}
+
+void UsageReporter::ask_pods() {
+  runtime_.pod_usage([this, weak = std::weak_ptr(alive_)](Result<std::vector<Runtime::PodUsage>> pods) {
+    if (!weak.expired() && pods.ok()) pods_ = std::move(*pods);
+  });
+}
+
+std::string UsageReporter::expose() {
+  if (loop_.wall() - std::exchange(read_at_, loop_.wall()) >= kReadLately) ask_pods();
+  return expose_usage(total_, containers_, pods_);
 }
 
 NodeUsage UsageReporter::of_containers(const std::vector<Runtime::ContainerUsage>& containers) {
@@ -92,7 +107,7 @@ NodeUsage UsageReporter::of_containers(const std::vector<Runtime::ContainerUsage
 void UsageReporter::publish(const std::vector<Runtime::ContainerUsage>& containers) {
   std::map<std::string_view, std::vector<const Runtime::ContainerUsage*>> pods;  // by uid
   for (const auto& container : containers) pods[container.pod_uid].push_back(&container);
-  const auto total = machine_ ? machine_() : of_containers(containers);
+  const auto total = total_ = machine_ ? machine_() : of_containers(containers);
   flatbuffers::FlatBufferBuilder b;
   std::vector<flatbuffers::Offset<node::PodStats>> packed;
   for (const auto& [uid, members] : pods) {

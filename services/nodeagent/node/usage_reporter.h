@@ -18,6 +18,10 @@ struct NodeUsage {
   uint64_t memory_working_set = 0;  // bytes that cannot be had back without pressure
 };
 
+/// The text of one exposition.
+std::string expose_usage(const NodeUsage& node, const std::vector<Runtime::ContainerUsage>& containers,
+                         const std::vector<Runtime::PodUsage>& pods);
+
 /// Of the whole machine, by the texts of /proc/stat and /proc/meminfo (proc(5)); `ticks` a second, as sysconf says.
 NodeUsage parse_usage(const std::string& stat, const std::string& meminfo, int64_t ticks);
 NodeUsage machine_usage();
@@ -30,8 +34,13 @@ class UsageReporter {
   UsageReporter(Loop& loop, bus::Bus& bus, Runtime& runtime, std::string node, Duration period,
                 std::function<NodeUsage()> machine);
 
+  /// What was learnt last, as Prometheus reads it; the names are those of cAdvisor and of the kubelet's resource
+  /// metrics. Pods' network is only asked for while somebody reads this.
+  std::string expose();
+
  private:
   void ask();
+  void ask_pods();
   void publish(const std::vector<Runtime::ContainerUsage>& containers);
   NodeUsage of_containers(const std::vector<Runtime::ContainerUsage>& containers);
 
@@ -44,6 +53,10 @@ class UsageReporter {
   // Counters of containers end with them; the node's must not fall.
   std::map<std::string, uint64_t> seen_;  // container id -> nanoseconds
   uint64_t spent_ = 0;
+  std::vector<Runtime::ContainerUsage> containers_;
+  std::vector<Runtime::PodUsage> pods_;
+  NodeUsage total_;
+  WallMicros read_at_ = 0;
   Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -113,6 +113,22 @@ TEST_F(UsageReporterTest, ARuntimeThatHangsIsAskedOnceAndOneThatFailsIsAskedAgai
   EXPECT_EQ(got_.size(), 1U);
 }
 
+TEST(Exposition, HasCadvisorsNames) {
+  const std::vector<Runtime::ContainerUsage> containers = {
+      {"c1", "u1", "default", "web", "app", 1'500'000'000, 200, 300, 250, 150, 9}};
+  const std::vector<Runtime::PodUsage> pods = {{"u1", "default", "web", {{"eth0", 1, 2, 3, 4}}, 5}};
+  const auto text = expose_usage({2'000'000'000, 77}, containers, pods);
+  for (const char* line :
+       {"# TYPE container_cpu_usage_seconds_total counter\n",
+        "container_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\",container=\"app\",id=\"c1\"} 1.5\n",
+        "container_memory_working_set_bytes{namespace=\"default\",pod=\"web\",container=\"app\",id=\"c1\"} 200\n",
+        "container_fs_inodes_used{namespace=\"default\",pod=\"web\",container=\"app\",id=\"c1\"} 9\n",
+        "container_network_transmit_bytes_total{namespace=\"default\",pod=\"web\",interface=\"eth0\"} 3\n",
+        "container_processes{namespace=\"default\",pod=\"web\"} 5\n", "node_cpu_usage_seconds_total 2\n",
+        "node_memory_working_set_bytes 77\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+}
+
 TEST(MachineUsage, IsWhatProcSays) {
   const auto usage = parse_usage("cpu  100 2 30 4000 500 6 7 8 90 10\ncpu0 1 1 1 1\n",
                                  "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    400 kB\n", 100);
