@@ -25,7 +25,7 @@ constexpr size_t kMaxPatchBytes = 3 * 1024 * 1024;
 // A patch that is well formed and does not fit, as the API server says it.
 Error rejected(const std::string& why) {
   Error error{Code::kInvalid, "the server rejected our request due to an error in our request"};
-  error.causes.push_back({"UnexpectedServerResponse", why, ""});
+  error.causes.push_back({"UnexpectedServerResponse", why, "patch"});
   return error;
 }
 
