@@ -21,7 +21,7 @@ struct Parts {
         persistent(*model::Schema::get().by_resource("persistentvolumes")),
         classes(*model::Schema::get().by_resource("storageclasses")),
         csi_nodes(*model::Schema::get().by_resource("csinodes")),
-        volumes(claims, persistent, classes, csi_nodes),
+        volumes(claims, persistent, classes, csi_nodes, pods),
         recorder(s.loop(), s.commands(), options.name, s.instance()),
         scheduler(s.loop(), s.commands(), nodes, pods, &recorder, options),
         node_feed(projection::attach(s.loop(), s.bus(), s.commands(), nodes, {"nodes", "", ""})),

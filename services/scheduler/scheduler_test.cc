@@ -211,7 +211,7 @@ struct VolumesTest : SchedulerTest {
       persistent{*model::Schema::get().by_resource("persistentvolumes")},
       classes{*model::Schema::get().by_resource("storageclasses")},
       csi_nodes{*model::Schema::get().by_resource("csinodes")};
-  Volumes volumes{claims, persistent, classes, csi_nodes};
+  Volumes volumes{claims, persistent, classes, csi_nodes, pods};
 };
 
 TEST_F(VolumesTest, PodsGoWhereTheirVolumesAre) {
@@ -258,6 +258,23 @@ TEST_F(VolumesTest, TheFirstConsumerChoosesTheNode) {
   cluster.edit("persistentvolumeclaims", "d/data", R"({"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}})");
   loop.advance(1s);
   EXPECT_FALSE(where("p").empty());
+}
+
+TEST_F(VolumesTest, AClaimForOnePodOnly) {
+  cluster.add(
+      R"({"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"pv"},"spec":{"claimRef":{"name":"data"}}})");
+  claim("data", R"("volumeName":"pv","accessModes":["ReadWriteOncePod"])", R"("phase":"Bound")");
+  user("first", "data");
+  loop.advance(1s);
+  user("second", "data");
+  loop.advance(1s);
+  EXPECT_FALSE(where("first").empty());
+  EXPECT_EQ(why("second"),
+            "0/3 nodes are available: node has pod using PersistentVolumeClaim with the same name and "
+            "ReadWriteOncePod access mode.");
+  cluster.erase("pods", "d/first");
+  loop.advance(1s);
+  EXPECT_FALSE(where("second").empty());
 }
 
 }  // namespace

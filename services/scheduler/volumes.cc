@@ -50,6 +50,11 @@ Volumes::Needs Volumes::needs(const PodInfo& pod) const {
       return out;
     }
     const auto* c = claim->as<core::PersistentVolumeClaim>();
+    if (c->spec() != nullptr && c->spec()->access_modes() != nullptr && c->spec()->access_modes()->size() > 0 &&
+        str(c->spec()->access_modes()->Get(0)) == "ReadWriteOncePod" && in_use(*claim, pod)) {
+      out.refused = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+      return out;
+    }
     const std::string_view volume_name = c->spec() == nullptr ? "" : str(c->spec()->volume_name());
     const std::string_view phase = c->status() == nullptr ? "" : str(c->status()->phase());
     if (!volume_name.empty() && phase == "Bound") {
@@ -77,6 +82,16 @@ Volumes::Needs Volumes::needs(const PodInfo& pod) const {
     out.waiting.push_back(*claim);
   }
   return out;
+}
+
+bool Volumes::in_use(const model::Object& claim, const PodInfo& by_other_than) const {
+  bool used = false;
+  pods_.for_each_in(claim.ns(), [&](const model::Object& object) {
+    if (used || object.uid() == by_other_than.object.uid() || !occupies(object)) return;
+    const auto claims = describe(object).claims;
+    used = std::find(claims.begin(), claims.end(), claim.name()) != claims.end();
+  });
+  return used;
 }
 
 const char* Volumes::refuses(const Needs& needs, const NodeInfo& node) const {

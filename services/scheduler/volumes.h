@@ -18,8 +18,8 @@ class Volumes {
   static constexpr const char* kSelectedNode = "volume.kubernetes.io/selected-node";
 
   Volumes(const projection::Cache& claims, const projection::Cache& volumes, const projection::Cache& classes,
-          const projection::Cache& csi_nodes)
-      : claims_(claims), volumes_(volumes), classes_(classes), csi_nodes_(csi_nodes) {}
+          const projection::Cache& csi_nodes, const projection::Cache& pods)
+      : claims_(claims), volumes_(volumes), classes_(classes), csi_nodes_(csi_nodes), pods_(pods) {}
 
   struct Needs {
     std::string refused;                 // why the pod fits nowhere; empty: look at the nodes
@@ -33,9 +33,11 @@ class Volumes {
   const char* refuses(const Needs& needs, const NodeInfo& node) const;
 
  private:
+  /// Another pod on a node has it.
+  bool in_use(const model::Object& claim, const PodInfo& by_other_than) const;
   bool can_serve(const model::Object& claim, const NodeInfo& node) const;
 
-  const projection::Cache &claims_, &volumes_, &classes_, &csi_nodes_;
+  const projection::Cache &claims_, &volumes_, &classes_, &csi_nodes_, &pods_;
 };
 
 }  // namespace gantry::scheduler

@@ -46,7 +46,7 @@ class Claim {
         pointing = &volume;
     });
     if (pointing != nullptr) return take(*pointing);
-    if (model::is_deleting(object_.meta())) return;
+    if (model::is_deleting(object_.meta())) return abandon();
     const auto wanted = class_of(object_);
     if (!wanted) {
       if (const model::Object* standard = default_class(view_)) {
@@ -75,6 +75,17 @@ class Claim {
     if (storage_class == nullptr)
       return note("Warning", "ProvisioningFailed", fmt::format("storageclass.storage.k8s.io \"{}\" not found", name));
     provision(*storage_class, selected);
+  }
+
+  // Deleted while a volume was being made for it: what came of that is taken in, to be reclaimed as any other. The
+  // annotation holds the claim until here (volumeprotection).
+  void abandon() {
+    if (model::annotation(object_.meta(), kStorageProvisioner).empty()) return;
+    const Answer* answer = answer_to(memory_, "CreateVolume");
+    const model::Object* storage_class = view_.find("storageclasses", "", class_of(object_).value_or(""));
+    if (answer != nullptr && answer->result.ok() && storage_class != nullptr)
+      return make(*storage_class, body_of(*answer));
+    decision_.add(patch(object_, json{{"metadata", {{"annotations", {{kStorageProvisioner, nullptr}}}}}}.dump()));
   }
 
   // The volume's side first, guarded by its revision: two claims never get the same.

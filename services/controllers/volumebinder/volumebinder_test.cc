@@ -275,5 +275,26 @@ TEST_F(VolumeBinderTest, ManyClaimsAndOneVolumeEach) {
   EXPECT_EQ(held.size(), 40u) << "what was there is taken first";
 }
 
+TEST_F(VolumeBinderTest, AClaimDeletedWhileItsVolumeIsMadeLeavesNothing) {
+  node("n1");
+  storage_class("fast");
+  const auto remove = [this] {
+    bus::Command command{.verb = bus::Verb::Delete, .resource = "persistentvolumeclaims", .ns = "d", .name = "c"};
+    ASSERT_TRUE(h.cluster.run(command).ok());
+  };
+  h.run(1s);
+  for (const Duration when : {1ms, 15ms, 25ms, 35ms, 45ms, 65ms}) {
+    h.cluster.latency = 10ms;
+    claim("c", "1Gi", R"(,"storageClassName":"fast")", R"(,"finalizers":["kubernetes.io/pvc-protection"])");
+    h.pass(when);
+    remove();
+    h.pass(60s);
+    EXPECT_EQ(h.cluster.count("persistentvolumeclaims"), 0u);
+    EXPECT_EQ(h.cluster.count("persistentvolumes"), 0u);
+    EXPECT_TRUE(held.empty());
+  }
+  EXPECT_FALSE(calls.empty());
+}
+
 }  // namespace
 }  // namespace gantry::controllers

@@ -57,6 +57,11 @@ void release_claim(const View& view, const model::Object& claim, WallMicros now,
   bool in_use = false;
   view.each_by("pods", kByClaim, key, [&](const model::Object&) { in_use = true; });
   if (in_use) return;  // the pod's end wakes this
+  // A volume may be on its way: the binder takes the annotation away, or binds the claim.
+  const auto* spec = claim.as<core::PersistentVolumeClaim>()->spec();
+  if (spec != nullptr && str(spec->volume_name()).empty() &&
+      !model::annotation(claim.meta(), "volume.kubernetes.io/storage-provisioner").empty())
+    return;
   for (const Answer& answer : memory.answers) {
     if (answer.command.verb != bus::Verb::List || !answer.result.ok()) continue;
     const model::Kind& kind = *model::Schema::get().by_resource("pods");
