@@ -152,6 +152,35 @@ TEST_F(CriRuntimeTest, AnEndIsToldAndSeen) {
   EXPECT_EQ(changed_[0], uid_);
 }
 
+// CRI may still list a container as created when containerd tells its end. Looking only when told to must be enough.
+TEST_F(CriRuntimeTest, ContainersThatEndAtOnceAreSeenToEnd) {
+  auto sandbox = wait<std::string>([&](auto done) { runtime_->run_sandbox(sandbox_, done); });
+  ASSERT_TRUE(sandbox.ok()) << sandbox.error().message;
+  for (int i = 0; i < 8; ++i) {
+    ContainerConfig config;
+    config.name = fmt::format("c{}", i);
+    config.image = kBusybox;
+    config.command = {"true"};
+    config.labels = sandbox_.labels;
+    config.labels[kContainerNameLabel] = config.name;
+    config.log_path = config.name + "/0.log";
+    auto id = wait<std::string>([&](auto done) { runtime_->create_container(*sandbox, sandbox_, config, done); });
+    ASSERT_TRUE(id.ok()) << id.error().message;
+    size_t looked = changed_.size();
+    bool started = false;
+    runtime_->start_container(*id, [&](Result<Done>) { started = true; });
+    auto ended = [&] {
+      if (looked == changed_.size()) return false;
+      looked = changed_.size();
+      const RuntimePod pod = observe();
+      return std::any_of(pod.containers.begin(), pod.containers.end(),
+                         [&](const auto& c) { return c.id == *id && c.state == ContainerState::kExited; });
+    };
+    EXPECT_TRUE(until(ended, std::chrono::seconds(20))) << i;
+    EXPECT_TRUE(until([&] { return started; }, std::chrono::seconds(30)));
+  }
+}
+
 TEST_F(CriRuntimeTest, ExecPassesStdinToItsEndAndTheExitCode) {
   auto id = run("sleep 1000");
   ASSERT_FALSE(id.empty());
