@@ -105,7 +105,8 @@ Signals read_signals(const HousekeeperOptions& options, const Cgroups& cgroups, 
                      const std::string& root, const std::string& images) {
   Signals out;
   if (options.part_of_machine) {
-    if (const auto used = cgroups.working_set(parent)) {
+    // Without a cgroup of their own what pods use is not known.
+    if (const auto used = parent.empty() ? std::nullopt : cgroups.working_set(parent)) {
       out["memory.available"] = {std::max<int64_t>(0, options.memory_capacity - static_cast<int64_t>(*used)),
                                  options.memory_capacity};
     }
@@ -133,8 +134,33 @@ Housekeeper::Housekeeper(Loop& loop, Executor& executor, Runtime& runtime, Agent
   gc_ = loop_.every(options_.images.period, [this] { collect_images(); });
 }
 
+// Best-effort pods get what is left, burstable ones together what they asked for.
+void Housekeeper::share_processors() {
+  const auto& node = agent_.node();
+  if (!node.pod_cgroups || node.cgroup_parent.empty()) return;
+  int64_t asked = 0;
+  agent_.for_each([&](const PodWorker& worker) {
+    if (!worker.pod() || ended(worker)) return;
+    const auto& spec = *worker.pod().as<core::Pod>()->spec();
+    if (pod_qos(spec) == Qos::kBurstable) asked += amount(pod_resources(spec).requests, "cpu").value_or(0);
+  });
+  const auto shares = cpu_shares(asked);
+  if (shares == burstable_shares_) return;
+  burstable_shares_ = shares;
+  executor_.run(
+      [shares, parent = node.cgroup_parent] {
+        for (const auto& [name, value] : {std::pair("/burstable", shares), std::pair("/besteffort", cpu_shares(0))}) {
+          auto set = Cgroups().set_shares(parent + name, value);
+          if (!set.ok()) LOG(WARNING) << set.error().message;
+        }
+      },
+      [] {});
+}
+
 void Housekeeper::look() {
-  if (!agent_.synced() || std::exchange(looking_, true)) return;
+  if (!agent_.synced()) return;
+  share_processors();
+  if (std::exchange(looking_, true)) return;
   if (callbacks_.signals) return on_signals(callbacks_.signals());
   auto signals = std::make_shared<Signals>();
   executor_.run([signals, options = options_, parent = agent_.node().cgroup_parent, root = agent_.node().paths.root,
@@ -166,12 +192,17 @@ void Housekeeper::on_signals(const Signals& signals) {
       looking_ = false;
       return;
     }
-    weigh(signals, *usage);
+    // Who has how many processes is only asked when they run out.
+    if (signals.count("pid.available") == 0 || !pressure_[2]) return weigh(signals, *usage, {});
+    runtime_.pod_usage(guard([this, signals, usage = std::move(*usage)](Result<std::vector<Runtime::PodUsage>> pods) {
+      weigh(signals, usage, pods.ok() ? *pods : std::vector<Runtime::PodUsage>());
+    }));
   }));
 }
 
 // What each pod uses, and what it asked for. The disk is looked at elsewhere.
-void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::ContainerUsage>& usage) {
+void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::ContainerUsage>& usage,
+                        const std::vector<Runtime::PodUsage>& pods) {
   struct Work {
     std::vector<PodUse> pods;
     std::vector<std::vector<Scratch>> volumes;  // of each
@@ -189,6 +220,9 @@ void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::Conta
     const auto asked = pod_resources(*pod.spec()).requests;
     use.memory_request = amount(asked, "memory").value_or(0);
     use.disk_request = amount(asked, kStorage).value_or(0);
+    for (const auto& p : pods) {
+      if (p.uid == use.uid) use.processes = static_cast<int64_t>(p.processes);
+    }
     for (const auto& c : usage) {
       if (c.pod_uid != use.uid) continue;
       PodUse::Container container{c.name, static_cast<int64_t>(c.memory_working_set), 0,
@@ -200,7 +234,6 @@ void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::Conta
       }
       use.memory += container.memory;
       use.disk += container.disk;
-      ++use.processes;
       use.containers.push_back(std::move(container));
     }
     work->volumes.push_back(scratch(pod, agent_.node().paths));

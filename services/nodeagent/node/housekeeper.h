@@ -53,7 +53,9 @@ class Housekeeper {
  private:
   void look();
   void on_signals(const Signals& signals);
-  void weigh(const Signals& signals, const std::vector<Runtime::ContainerUsage>& usage);
+  void share_processors();
+  void weigh(const Signals& signals, const std::vector<Runtime::ContainerUsage>& usage,
+             const std::vector<Runtime::PodUsage>& pods);
   void conclude(const Signals& signals, std::vector<PodUse> pods);
   void check_limits(const std::vector<PodUse>& pods, const std::map<std::string, int64_t>& volumes);
   void evict(const std::string& uid, const std::string& message, int64_t grace_seconds);
@@ -79,6 +81,7 @@ class Housekeeper {
   std::array<bool, 3> pressure_{};
   std::vector<std::string> told_images_;
   std::string images_at_;  // where images lie
+  int64_t burstable_shares_ = 0;
   bool looking_ = false, collecting_ = false;
   WallMicros reclaimed_at_ = 0;
   Timer look_, images_, first_images_, gc_;
