@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 
+#include "libs/model/qos.h"
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
 #include "schemas/api/resource_v1_generated.h"
@@ -14,23 +15,7 @@ namespace core = api::core_v1;
 
 const char* qos_class(const model::Object& pod) {
   const auto* spec = pod.as<core::Pod>()->spec();
-  bool any = false, all = true;
-  const auto look = [&](const auto* containers) {
-    for (flatbuffers::uoffset_t i = 0; containers != nullptr && i < containers->size(); ++i) {
-      const auto* resources = containers->Get(i)->resources();
-      for (const char* name : {"cpu", "memory"}) {
-        const auto* limit = resources == nullptr ? nullptr : model::lookup(resources->limits(), name);
-        const auto* request = resources == nullptr ? nullptr : model::lookup(resources->requests(), name);
-        any = any || limit != nullptr || request != nullptr;
-        all = all && limit != nullptr && (request == nullptr || str(request) == str(limit));
-      }
-    }
-  };
-  if (spec != nullptr) {
-    look(spec->containers());
-    look(spec->init_containers());
-  }
-  return !any ? "BestEffort" : all ? "Guaranteed" : "Burstable";
+  return model::qos_name(spec == nullptr ? model::Qos::kBestEffort : model::pod_qos(*spec));
 }
 
 // So that a node's short absence does not move the pod.

@@ -4,6 +4,7 @@
 
 #include "libs/model/workload.h"
 #include "schemas/api/core_more_v1_generated.h"
+#include "services/apigw/admission/admission.h"
 
 namespace gantry::apigw {
 namespace {

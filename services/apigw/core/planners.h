@@ -31,9 +31,6 @@ Result<Plan> plan_evict(const Context& context, Request& request, const model::O
 /// A pod onto a node.
 Result<Plan> plan_bind(const Context& context, Request& request, const model::Object& before);
 
-/// Guaranteed, Burstable or BestEffort, from what a pod's containers ask for.
-const char* qos_class(const model::Object& pod);
-
 /// What goes with an object when it is erased: claims to let go of.
 std::vector<state::Operation> releases(const Context& context, const model::Object& last);
 

@@ -4,6 +4,7 @@
 #include "libs/model/walk.h"
 #include "schemas/api/autoscaling_v1_generated.h"
 #include "schemas/api/core_v1_generated.h"
+#include "services/apigw/admission/admission.h"
 #include "services/apigw/core/replace.h"
 #include "services/apigw/core/scale.h"
 #include "services/apigw/rules/rules.h"

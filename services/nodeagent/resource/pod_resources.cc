@@ -127,40 +127,6 @@ PodResources pod_resources(const core::PodSpec& spec) {
   return out;
 }
 
-Qos pod_qos(const core::PodSpec& spec) {
-  bool any = false, guaranteed = true;
-  const auto look = [&](const core::ResourceRequirements* r) {
-    const auto limits = amounts(r ? r->limits() : nullptr), requests = requests_of(r);
-    for (const char* name : {"cpu", "memory"}) {
-      const auto limit = amount(limits, name).value_or(0), request = amount(requests, name).value_or(0);
-      any = any || limit > 0 || request > 0;
-      guaranteed = guaranteed && limit > 0 && request == limit;
-    }
-  };
-  if (spec.resources() != nullptr &&
-      (!amounts(spec.resources()->limits()).empty() || !amounts(spec.resources()->requests()).empty())) {
-    look(spec.resources());
-  } else {
-    for (const auto* list : {spec.containers(), spec.init_containers()}) {
-      if (list == nullptr) continue;
-      for (const auto* c : *list) look(c->resources());
-    }
-  }
-  return !any ? Qos::kBestEffort : guaranteed ? Qos::kGuaranteed : Qos::kBurstable;
-}
-
-const char* qos_name(Qos qos) {
-  switch (qos) {
-    case Qos::kGuaranteed:
-      return "Guaranteed";
-    case Qos::kBurstable:
-      return "Burstable";
-    case Qos::kBestEffort:
-      break;
-  }
-  return "BestEffort";
-}
-
 int64_t cpu_shares(int64_t milli) { return std::clamp(milli * 1024 / 1000, kMinShares, kMaxShares); }
 
 int64_t cpu_quota(int64_t milli) { return std::max(kMinQuota, milli * kCpuPeriod / 1000); }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "libs/model/qos.h"
 #include "libs/model/quantity.h"
 #include "schemas/api/core_v1_generated.h"
 #include "services/nodeagent/runtime/runtime.h"
@@ -28,10 +29,9 @@ struct PodResources {
 };
 PodResources pod_resources(const core::PodSpec& spec);
 
-/// Guaranteed, Burstable or BestEffort.
-enum class Qos : uint8_t { kGuaranteed, kBurstable, kBestEffort };
-Qos pod_qos(const core::PodSpec& spec);
-const char* qos_name(Qos qos);
+using model::pod_qos;
+using model::Qos;
+using model::qos_name;
 
 inline constexpr int64_t kCpuPeriod = 100'000;  // microseconds
 
