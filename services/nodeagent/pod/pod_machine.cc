@@ -170,7 +170,13 @@ void Machine::keep_ephemeral(const ContainerView& c) {
 bool Machine::launch_due(const ContainerView& c) {
   auto failure = memory_.launch_failures.find(c.name);
   if (failure == memory_.launch_failures.end()) return true;
-  if (auto shown = failure->second.backing_off_at(); shown > in_.now) wake(shown);
+  if (auto shown = failure->second.backing_off_at(); shown > in_.now) {
+    wake(shown);
+  } else if (failure->second.reason == "ErrImagePull" && failure->second.retry_at > in_.now &&
+             !std::exchange(failure->second.told, true)) {
+    d_.notes.push_back({false, "BackOff", fmt::format("Back-off pulling image \"{}\"", str(c.spec->image())), c.name});
+    d_.notes.push_back({true, "Failed", "Error: ImagePullBackOff", c.name});
+  }
   return may_try(failure->second);
 }
 

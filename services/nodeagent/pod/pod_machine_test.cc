@@ -238,7 +238,12 @@ TEST_F(PodMachineTest, AFailedPullShowsAndIsTriedAgain) {
   now_ += 2 * kSecond;
   EXPECT_THAT(decide(), IsEmpty());
   EXPECT_EQ(last_.status.containers[0].state.reason, "ImagePullBackOff");
-  now_ += 8 * kSecond;
+  ASSERT_EQ(last_.notes.size(), 2U);
+  EXPECT_EQ(last_.notes[0].message, "Back-off pulling image \"demo:1\"");
+  now_ += kSecond;
+  decide();
+  EXPECT_TRUE(last_.notes.empty()) << "once a wait";
+  now_ += 7 * kSecond;
   EXPECT_THAT(decide(), ElementsAre("launch/web#0"));
 }
 

@@ -19,6 +19,7 @@ struct Failure {
   std::string reason, message;
   int times = 0;
   WallMicros retry_at = 0;
+  bool told = false;  // the event for this wait
 
   static constexpr int64_t kFirstSeconds = 10, kMostSeconds = 300;
   static int64_t delay_seconds(int times) {
@@ -30,6 +31,7 @@ struct Failure {
     reason = std::move(new_reason);
     message = std::move(new_message);
     ++times;
+    told = false;
     retry_at = now + delay_seconds(times) * 1'000'000;
   }
 };
