@@ -235,7 +235,7 @@ Status add_shutdown(service::Service& s, Node& node, const Options& options) {
   node.shutdown = std::make_unique<NodeShutdown>(s.loop(), *node.agent, std::move(*steps));
   s.allow_drain(static_cast<int>(node.shutdown->seconds()) + 10);
   auto begin = [&node](std::function<void()> done) {
-    node.registrar->set_runtime(false, "node is shutting down");
+    node.registrar->set_leaving("node is shutting down");
     node.shutdown->begin(std::move(done));
   };
   node.power = on_signal(s.loop(), SIGPWR, [&s, begin] { begin([&s] { s.stop(); }); });

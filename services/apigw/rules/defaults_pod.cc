@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "libs/model/quantity.h"
+#include "libs/model/workload.h"
 #include "services/apigw/rules/kinds.h"
 
 namespace gantry::apigw {
@@ -103,7 +104,9 @@ void default_pod(Draft& draft, const model::Object& given) {
   if (spec == nullptr) return;
   default_pod_spec(draft, "spec", spec);
   if (!spec->enable_service_links()) draft.set("spec.enableServiceLinks", true);
-  if (str(spec->service_account_name()).empty() && str(spec->service_account()).empty()) {
+  // What stands for a node's static pod runs as nobody.
+  const bool mirror = !model::annotation(given.meta(), "kubernetes.io/config.mirror").empty();
+  if (!mirror && str(spec->service_account_name()).empty() && str(spec->service_account()).empty()) {
     draft.set("spec.serviceAccountName", "default");
     draft.set("spec.serviceAccount", "default");
   }

@@ -160,6 +160,10 @@ void Registrar::check() {
     bool ready = runtime_status_.ready && network_error_.empty();
     auto reason = !runtime_status_.ready ? runtime_status_.reason : network_error_;
     if (!network_error_.empty() && pod_cidr_.empty()) reason = network_error_;
+    if (!leaving_.empty()) {
+      ready = false;
+      reason = leaving_;
+    }
     bool changed = ready != ready_ || reason != reason_ || before.version != runtime_status_.version ||
                    before.handlers != runtime_status_.handlers;
     if (ready != ready_) transition_ = loop_.wall() / 1'000'000;

@@ -42,6 +42,11 @@ class Registrar {
   /// Called once for each new pod CIDR; an error keeps the node NotReady with its message, and is tried again.
   void on_pod_cidr(std::function<Status(const std::string& cidr)> configure) { configure_ = std::move(configure); }
   void set_runtime(bool connected, const std::string& why);
+  /// The node goes: it is not ready for this reason from now on.
+  void set_leaving(std::string why) {
+    leaving_ = std::move(why);
+    check();
+  }
   void set_pressure(bool memory, bool disk, bool pid);
   /// What the node's status lists: the largest fifty.
   void set_images(std::vector<Image> images);
@@ -83,6 +88,7 @@ class Registrar {
   bool memory_pressure_ = false, disk_pressure_ = false, pid_pressure_ = false;
   std::vector<Image> images_;
   std::string reason_ = "starting";
+  std::string leaving_;
   int64_t transition_ = 0;
   uint64_t beats_ = 0;
   Timer heartbeat_, lease_, status_, check_, retry_, create_retry_;
