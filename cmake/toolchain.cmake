@@ -24,6 +24,7 @@ endif()
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   add_compile_options(-fpch-preprocess)  # what ccache needs
+  add_compile_options(-Wno-maybe-uninitialized)  # GCC 12 warns of the other alternative of every std::variant
 endif()
 if(GANTRY_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
