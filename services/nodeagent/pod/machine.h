@@ -8,9 +8,9 @@
 
 namespace gantry::nodeagent {
 
-class Machine {
+class PodMachine {
  public:
-  Machine(const PodInput& input, PodMemory& memory) : in_(input), memory_(memory) {}
+  PodMachine(const PodInput& input, PodMemory& memory) : in_(input), memory_(memory) {}
   Decision run();
 
  private:

@@ -12,7 +12,7 @@ bool alive(const Container& c) { return c.state == ContainerState::kRunning || c
 
 }  // namespace
 
-void Machine::end_container(const Container& c, int64_t grace, const std::string& why, bool turn) {
+void PodMachine::end_container(const Container& c, int64_t grace, const std::string& why, bool turn) {
   auto [entry, fresh] = memory_.stops.try_emplace(c.id);
   auto& plan = entry->second;
   if (fresh) {
@@ -52,24 +52,24 @@ void Machine::end_container(const Container& c, int64_t grace, const std::string
   a.grace_seconds = left;
 }
 
-void Machine::stop_sandbox(const Sandbox& sandbox) {
+void PodMachine::stop_sandbox(const Sandbox& sandbox) {
   auto key = "stop-sandbox/" + sandbox.id;
   if (!busy(key) && may_stop(sandbox.id)) act(Action::Kind::kStopSandbox, key).id = sandbox.id;
 }
 
-void Machine::remove_sandbox(const Sandbox& sandbox) {
+void PodMachine::remove_sandbox(const Sandbox& sandbox) {
   auto key = "remove-sandbox/" + sandbox.id;
   if (!busy(key) && may_stop(sandbox.id)) act(Action::Kind::kRemoveSandbox, key).id = sandbox.id;
 }
 
-void Machine::remove_container(const Container& c) {
+void PodMachine::remove_container(const Container& c) {
   auto key = "remove/" + c.id;
   if (!busy(key) && may_stop(c.id)) act(Action::Kind::kRemoveContainer, key).id = c.id;
 }
 
 // Deleted, gone or over: containers first (sidecars after the others, the last one first), then sandboxes, then (when
 // deleted) every trace.
-void Machine::wind_down(bool deleting) {
+void PodMachine::wind_down(bool deleting) {
   // Their outcome will wake us.
   if (busy("sandbox") || busy_with("start/")) return;
   for (const auto& key : memory_.in_flight) {

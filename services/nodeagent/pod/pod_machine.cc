@@ -11,7 +11,7 @@ constexpr int64_t kDefaultGrace = 30;
 constexpr int64_t kForgetCrashesAfter = 600;  // seconds of running
 }  // namespace
 
-Decision Machine::run() {
+Decision PodMachine::run() {
   remember();
   view_ = view_pod(in_, memory_);
   if (view_.sandbox && !view_.sandbox->ips.empty()) memory_.pod_ips = view_.sandbox->ips;
@@ -31,7 +31,7 @@ Decision Machine::run() {
 }
 
 // What survives only here once the runtime has dropped a container, and nothing else about it.
-void Machine::remember() {
+void PodMachine::remember() {
   std::set<std::string> there;
   for (const auto& c : in_.runtime->containers) there.insert(c.id);
   auto gone = [&](const auto& entry) { return there.count(entry.first) == 0; };
@@ -59,7 +59,7 @@ void Machine::remember() {
   }
 }
 
-void Machine::settle_terminal() {
+void PodMachine::settle_terminal() {
   if (in_.pod == nullptr || memory_.terminal) return;
   if (memory_.termination || memory_.last.phase == "Succeeded" || memory_.last.phase == "Failed" || view_.over()) {
     memory_.terminal = true;
@@ -78,29 +78,29 @@ void Machine::settle_terminal() {
   }
 }
 
-bool Machine::busy_with(std::string_view prefix) const {
+bool PodMachine::busy_with(std::string_view prefix) const {
   auto it = memory_.in_flight.lower_bound(std::string(prefix));
   return it != memory_.in_flight.end() && it->compare(0, prefix.size(), prefix) == 0;
 }
 
-bool Machine::may_try(const std::optional<Failure>& failure) {
+bool PodMachine::may_try(const std::optional<Failure>& failure) {
   if (!failure || failure->retry_at <= in_.now) return true;
   wake(failure->retry_at);
   return false;
 }
 
-bool Machine::may_stop(const std::string& id) {
+bool PodMachine::may_stop(const std::string& id) {
   auto failure = memory_.stop_failures.find(id);
   return failure == memory_.stop_failures.end() || may_try(failure->second);
 }
 
-Action& Machine::act(Action::Kind kind, std::string key) {
+Action& PodMachine::act(Action::Kind kind, std::string key) {
   memory_.in_flight.insert(key);
   d_.actions.push_back({kind, std::move(key), {}, {}, 0, 0});
   return d_.actions.back();
 }
 
-void Machine::keep_running() {
+void PodMachine::keep_running() {
   if (!memory_.prepared && !busy("prepare") && may_try(memory_.prepare_failure)) act(Action::Kind::kPrepare, "prepare");
   if (view_.sandbox == nullptr) return replace_sandbox();
   memory_.sandbox_failure.reset();
@@ -118,7 +118,7 @@ void Machine::keep_running() {
 }
 
 // The pod's network is gone: what still runs in it ends, then a new one.
-void Machine::replace_sandbox() {
+void PodMachine::replace_sandbox() {
   for (const auto& c : in_.runtime->containers) {
     if (c.state == ContainerState::kRunning)
       end_container(c, grace_seconds(in_), "Pod sandbox changed, it will be killed and re-created.");
@@ -137,7 +137,7 @@ void Machine::replace_sandbox() {
   act(Action::Kind::kRunSandbox, "sandbox").attempt = attempt;
 }
 
-void Machine::keep(const ContainerView& c) {
+void PodMachine::keep(const ContainerView& c) {
   if (busy("launch/" + c.name) || busy("start/" + c.name)) return;
   if (c.running()) {
     memory_.launch_failures.erase(c.name);
@@ -155,7 +155,7 @@ void Machine::keep(const ContainerView& c) {
 }
 
 // Runs once, whatever becomes of it; beside the others, initialized or not.
-void Machine::keep_ephemeral(const ContainerView& c) {
+void PodMachine::keep_ephemeral(const ContainerView& c) {
   if (busy("launch/" + c.name) || busy("start/" + c.name)) return;
   if (c.current && c.current->state == ContainerState::kCreated) {
     if (!launch_due(c)) return;
@@ -167,7 +167,7 @@ void Machine::keep_ephemeral(const ContainerView& c) {
   }
 }
 
-bool Machine::launch_due(const ContainerView& c) {
+bool PodMachine::launch_due(const ContainerView& c) {
   auto failure = memory_.launch_failures.find(c.name);
   if (failure == memory_.launch_failures.end()) return true;
   if (auto shown = failure->second.backing_off_at(); shown > in_.now) {
@@ -180,7 +180,7 @@ bool Machine::launch_due(const ContainerView& c) {
   return may_try(failure->second);
 }
 
-void Machine::launch(const ContainerView& c) {
+void PodMachine::launch(const ContainerView& c) {
   auto key = "launch/" + c.name;
   memory_.uncreated.insert(key);
   auto& a = act(Action::Kind::kLaunch, key);
@@ -190,7 +190,7 @@ void Machine::launch(const ContainerView& c) {
 }
 
 // What its postStart hook and its probes say of one that runs.
-void Machine::keep_healthy(const ContainerView& c) {
+void PodMachine::keep_healthy(const ContainerView& c) {
   const auto& id = c.current->id;
   if (memory_.hook_failures.count(id) != 0)
     return end_container(*c.current, grace_seconds(in_), fmt::format("FailedPostStartHook: container {}", c.name));
@@ -205,7 +205,7 @@ void Machine::keep_healthy(const ContainerView& c) {
 }
 
 // True when a container that has ended may start again.
-bool Machine::crash_over(const ContainerView& c) {
+bool PodMachine::crash_over(const ContainerView& c) {
   bool first = memory_.crashes.count(c.name) == 0;
   auto& crash = memory_.crashes[c.name];
   if (crash.seen != c.current->id) {
@@ -235,7 +235,7 @@ bool Machine::crash_over(const ContainerView& c) {
 }
 
 // Old attempts: of each container all but the newest two, and sandboxes that the current one has replaced.
-void Machine::tidy() {
+void PodMachine::tidy() {
   std::map<std::string, int> seen;
   for (const auto& c : in_.runtime->containers) {
     if (++seen[c.name] > 2 && c.state == ContainerState::kExited) remove_container(c);
@@ -289,6 +289,6 @@ int64_t grace_seconds(const PodInput& input) {
   return kDefaultGrace;
 }
 
-Decision decide(const PodInput& input, PodMemory& memory) { return Machine(input, memory).run(); }
+Decision decide(const PodInput& input, PodMemory& memory) { return PodMachine(input, memory).run(); }
 
 }  // namespace gantry::nodeagent
