@@ -23,7 +23,9 @@ case_create() {
   k create rolebinding reads --role=reader --serviceaccount=commands:robot
   k create quota few --hard=pods=20
   k create poddisruptionbudget calm --selector=app=web --min-available=1
-  k create ingress front --rule='example.org/=web:80'
+  assert_contains "$(refused k create ingress front --rule='example.org/=web:80')" "it names no IngressClass"
+  k apply -f "$MANIFESTS/ingress-class.yaml"
+  k create ingress front --class=e2e --rule='example.org/=web:80'
   k create job once --image=gantry.local/demo:1 -- true
   k create cronjob often --image=gantry.local/demo:1 --schedule='*/5 * * * *' -- true
   assert_contains "$(k create deployment x --image=y --dry-run=client -o yaml)" "kind: Deployment"

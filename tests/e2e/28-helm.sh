@@ -9,7 +9,9 @@ deployed() { $HELM list -o json | jq -r '.[] | select(.name == "shown") | "\(.st
 case_release() {
   local output
   $HELM uninstall shown --ignore-not-found --wait
-  $HELM install shown "$CHART" --wait --timeout 90s
+  # An ingress controller brings its class.
+  kubectl create -f "$MANIFESTS/ingress-class.yaml" 2>/dev/null || kubectl get ingressclass e2e
+  $HELM install shown "$CHART" --set ingress.enabled=true --set ingress.className=e2e --wait --timeout 90s
   assert_eq "$(deployed)" "deployed 1"
   assert_eq "$($HELM get manifest shown | grep -c '^kind:')" 12
   $HELM get manifest shown | kubectl get -f - -o name >/dev/null

@@ -45,11 +45,15 @@ Status admit(AdmissionRequest& admission, const model::Object& object);
 Status add_service_account(AdmissionRequest& admission, const model::Object& pod, model::Draft& draft);
 void add_limit_range_defaults(AdmissionRequest& admission, const model::Object& pod, model::Draft& draft);
 Status add_priority(AdmissionRequest& admission, const model::Object& pod, model::Draft& draft);
+Status add_runtime_class(AdmissionRequest& admission, const model::Object& pod, model::Draft& draft);
+void add_default_ingress_class(AdmissionRequest& admission, const model::Object& ingress, model::Draft& draft);
 void add_lost_node_tolerations(const model::Object& pod, model::Draft& draft);
 void add_not_ready_taint(const model::Object& node, model::Draft& draft);
 void add_default_storage_class(AdmissionRequest& admission, const model::Object& claim, model::Draft& draft);
 
 // The steps that say no.
+Status check_inert_fields(AdmissionRequest& admission, const model::Object& object);
+Status check_ingress_class(AdmissionRequest& admission, const model::Object& object);
 Status check_limit_ranges(AdmissionRequest& admission, const model::Object& object);
 Status check_priority_class(AdmissionRequest& admission, const model::Object& priority_class);
 Status check_pod_security(AdmissionRequest& admission, const model::Object& object);

@@ -49,18 +49,17 @@ TEST_F(ListsTest, SelectorsNarrow) {
 }
 
 TEST_F(ListsTest, AKindThatNeverHadAnObjectIsAtARevision) {
-  const auto empty = g.list("ingresses");
+  const auto empty = g.list("podtemplates");
   ASSERT_TRUE(empty.ok());
   ASSERT_GT(empty->revision, 0u);
-  TestWatch from(g, {.resource = "ingresses", .revision = empty->revision});
-  const Json ingress{{"metadata", {{"name", "web"}}},
-                     {"spec", {{"defaultBackend", {{"service", {{"name", "web"}, {"port", {{"number", 80}}}}}}}}}};
-  const auto made = g.create("ingresses", "default", ingress);
+  TestWatch from(g, {.resource = "podtemplates", .revision = empty->revision});
+  const Json made_of{{"metadata", {{"name", "web"}}}, {"template", {{"spec", TestGateway::pod("p")["spec"]}}}};
+  const auto made = g.create("podtemplates", "default", made_of);
   ASSERT_TRUE(made.ok()) << made.error().message;
   EXPECT_GT(made->revision, empty->revision);
   EXPECT_THAT(from.take(), ElementsAre("BOOKMARK", "ADDED default/web"));
   const auto then = g.call(
-      {.verb = bus::Verb::List, .resource = "ingresses", .revision = empty->revision, .match = bus::Match::kExact});
+      {.verb = bus::Verb::List, .resource = "podtemplates", .revision = empty->revision, .match = bus::Match::kExact});
   ASSERT_TRUE(then.ok()) << then.error().message;
   EXPECT_THAT(names(*then), IsEmpty());
   // The first change after an empty epoch is no gap either.

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -8,6 +9,7 @@
 namespace gantry::apigw {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::TestGateway;
 using Json = TestGateway::Json;
 
@@ -257,6 +259,81 @@ TEST_F(PoliciesTest, AQuotaIsNeverOvercommittedUnderRaces) {
   for (int i = 0; i < 60; ++i) (void)g_.create("pods", "default", TestGateway::pod("more" + std::to_string(i)));
   EXPECT_EQ(g_.list("pods", "default")->items.size(), 50u);
   EXPECT_EQ(quota_status()["used"]["pods"], "50");
+}
+
+TEST_F(PoliciesTest, AnIngressNeedsAClassThatSomebodyServes) {
+  const auto ingress = [](const std::string& name, const char* cls) {
+    Json out{{"metadata", {{"name", name}}},
+             {"spec", {{"defaultBackend", {{"service", {{"name", "web"}, {"port", {{"number", 80}}}}}}}}}};
+    if (*cls != 0) out["spec"]["ingressClassName"] = cls;
+    return out;
+  };
+  EXPECT_EQ(
+      refusal("ingresses", ingress("a", "")),
+      "ingresses.networking.k8s.io \"a\" is forbidden: it names no IngressClass and there is no default one: it "
+      "would have no effect; an Ingress is served by the controller that its IngressClass names, install one that "
+      "brings its class");
+  EXPECT_THAT(refusal("ingresses", ingress("a", "acme")), HasSubstr("there is no IngressClass \"acme\""));
+  const auto add_class = [&](const char* name, const char* is_default) {
+    EXPECT_TRUE(
+        g_.create("ingressclasses", "",
+                  {{"metadata",
+                    {{"name", name}, {"annotations", {{"ingressclass.kubernetes.io/is-default-class", is_default}}}}},
+                   {"spec", {{"controller", "acme.io/ingress"}}}})
+            .ok());
+  };
+  add_class("acme", "false");
+  EXPECT_EQ(refusal("ingresses", ingress("a", "acme")), "");
+  Json old = ingress("old", "");
+  old["metadata"]["annotations"]["kubernetes.io/ingress.class"] = "acme";
+  EXPECT_EQ(refusal("ingresses", old), "");
+  EXPECT_NE(refusal("ingresses", ingress("b", "")), "");
+  add_class("main", "true");
+  EXPECT_EQ(refusal("ingresses", ingress("b", "")), "");
+  EXPECT_EQ(g_.stored("ingresses", "default", "b")["spec"]["ingressClassName"], "main");
+  EXPECT_FALSE(g_.stored("ingresses", "default", "old")["spec"].contains("ingressClassName"));
+}
+
+TEST_F(PoliciesTest, WhatNothingActsOnIsRefused) {
+  Json pod = TestGateway::pod("p");
+  pod["spec"]["resourceClaims"] = {{{"name", "gpu"}, {"resourceClaimName", "one"}}};
+  EXPECT_EQ(refusal("pods", pod),
+            "pods \"p\" is forbidden: spec.resourceClaims: the scheduler does not allocate devices yet");
+  const Json claim{{"metadata", {{"name", "c"}}},
+                   {"spec",
+                    {{"accessModes", {"ReadWriteOnce"}},
+                     {"resources", {{"requests", {{"storage", "1Gi"}}}}},
+                     {"volumeAttributesClassName", "fast"}}}};
+  EXPECT_THAT(refusal("persistentvolumeclaims", claim), HasSubstr("spec.volumeAttributesClassName: "));
+}
+
+TEST_F(PoliciesTest, ARuntimeClassShapesItsPods) {
+  Json pod = TestGateway::pod("p");
+  pod["spec"]["runtimeClassName"] = "heavy";
+  EXPECT_EQ(refusal("pods", pod), "pods \"p\" is forbidden: pod rejected: RuntimeClass \"heavy\" not found");
+  const Json toleration{{"key", "heavy"}, {"operator", "Exists"}, {"effect", "NoSchedule"}};
+  ASSERT_TRUE(g_.create("runtimeclasses", "",
+                        {{"metadata", {{"name", "heavy"}}},
+                         {"handler", "vm"},
+                         {"overhead", {{"podFixed", {{"cpu", "250m"}}}}},
+                         {"scheduling",
+                          {{"nodeSelector", {{"example.org/vm", "yes"}}}, {"tolerations", Json::array({toleration})}}}})
+                  .ok());
+  EXPECT_EQ(refusal("pods", pod), "");
+  const Json spec = g_.stored("pods", "default", "p")["spec"];
+  EXPECT_EQ(spec["overhead"], (Json{{"cpu", "250m"}}));
+  EXPECT_EQ(spec["nodeSelector"], (Json{{"example.org/vm", "yes"}}));
+  EXPECT_EQ(spec["tolerations"][0], toleration);
+  EXPECT_EQ(spec["tolerations"].size(), 3u);
+
+  pod["metadata"]["name"] = "q";
+  pod["spec"]["nodeSelector"] = {{"example.org/vm", "no"}};
+  EXPECT_THAT(refusal("pods", pod), HasSubstr("conflict: runtimeClass.scheduling.nodeSelector[example.org/vm] = yes"));
+  pod["spec"].erase("nodeSelector");
+  pod["spec"]["overhead"] = {{"cpu", "1"}};
+  EXPECT_THAT(refusal("pods", pod), HasSubstr("Pod's Overhead doesn't match"));
+  pod["spec"].erase("runtimeClassName");
+  EXPECT_THAT(refusal("pods", pod), HasSubstr("without corresponding RuntimeClass"));
 }
 
 }  // namespace

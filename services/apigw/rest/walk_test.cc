@@ -31,6 +31,8 @@ class WalkTest : public RestTest, public ::testing::WithParamInterface<const mod
 
   void SetUp() override {
     RestTest::SetUp();
+    if (const auto needed = testing::needed_objects().find(kind().resource); needed != testing::needed_objects().end())
+      ok("POST", needed->second.first, json::parse(needed->second.second), 201);
     body_ = json::parse(testing::minimal_objects().at(kind().resource));
     body_["apiVersion"] = kind().api_version();
     body_["kind"] = kind().kind;
@@ -208,14 +210,8 @@ void WalkTest::ends_together() {
     one["metadata"].erase("name");
     one["metadata"]["generateName"] = "walk-";
     one["metadata"]["labels"]["walk"] = value;
-    if (kind().resource == "ipaddresses") {
-      one["metadata"].erase("generateName");
-      one["metadata"]["name"] = std::string("10.0.1.") + (value[0] == 'g' ? "1" : "2");
-    }
     auto made = ok("POST", collection(), one, 201);
-    if (kind().resource != "ipaddresses") {
-      EXPECT_THAT(made["metadata"]["name"].get<std::string>(), ::testing::StartsWith("walk-"));
-    }
+    EXPECT_THAT(made["metadata"]["name"].get<std::string>(), ::testing::StartsWith("walk-"));
   }
   ok("DELETE", collection() + "?labelSelector=walk%3Dgoing&gracePeriodSeconds=0");
   const auto left = ok("GET", collection() + "?labelSelector=walk%3Dgoing");
@@ -250,17 +246,46 @@ TEST_P(WalkTest, DoesWhatItSays) {
   if (has("deletecollection")) ends_together();
 }
 
-std::vector<const model::Kind*> walked() {
+// A kind that nothing acts on is not kept as if something did: it cannot be made in any way, and the answer says why.
+class RefusedTest : public WalkTest {
+ protected:
+  void SetUp() override {
+    RestTest::SetUp();
+    const auto it = testing::minimal_objects().find(kind().resource);
+    body_ = it == testing::minimal_objects().end() ? json::object() : json::parse(it->second);
+    body_.update(
+        {{"apiVersion", kind().api_version()}, {"kind", kind().kind}, {"metadata", {{"name", name_ = "walk"}}}});
+  }
+};
+
+TEST_P(RefusedTest, SaysWhy) {
+  const std::string why = model::served(kind()).refuses;
+  const auto no = refused("POST", collection(), 405, body_);
+  EXPECT_THAT(no["message"].get<std::string>(), ::testing::EndsWith("cannot be created: " + why));
+  EXPECT_EQ(no["reason"], "MethodNotAllowed");
+  refused("POST", collection() + "?dryRun=All", 405, body_);
+  auto applied =
+      call("PATCH", path() + "?fieldManager=walker", body_.dump(), {{"Content-Type", "application/apply-patch+yaml"}});
+  EXPECT_EQ(applied->status, 405) << applied->body;
+  EXPECT_THAT(applied->body, HasSubstr(why));
+  refused("PUT", path(), 404, body_);
+  refused("GET", path(), 404);
+  EXPECT_EQ(names(""), std::vector<std::string>{});
+}
+
+std::vector<const model::Kind*> kinds_that(bool are_refused) {
   std::vector<const model::Kind*> out;
   for (const auto& kind : model::Schema::get().kinds()) {
-    if (!kind.resource.empty() && model::stored(kind) && model::served(kind).refuses.empty() &&
+    if (!kind.resource.empty() && model::stored(kind) && model::served(kind).refuses.empty() != are_refused &&
         model::served(kind).has_verb("create"))
       out.push_back(&kind);
   }
   return out;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryKind, WalkTest, ::testing::ValuesIn(walked()),
+INSTANTIATE_TEST_SUITE_P(EveryKind, WalkTest, ::testing::ValuesIn(kinds_that(false)),
+                         [](const auto& info) { return info.param->kind; });
+INSTANTIATE_TEST_SUITE_P(EveryKind, RefusedTest, ::testing::ValuesIn(kinds_that(true)),
                          [](const auto& info) { return info.param->kind; });
 
 }  // namespace

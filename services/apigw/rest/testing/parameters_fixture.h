@@ -48,11 +48,6 @@ inline nlohmann::json status_of(const std::string& group_version, const std::str
   if (resource == "horizontalpodautoscalers" && group_version == "/apis/autoscaling/v1")
     return {{"currentReplicas", n}, {"desiredReplicas", 1}};
   if (resource == "volumeattachments") return {{"attached", true}, {"attachError", {{"message", text}}}};
-  if (resource == "resourceclaims") {
-    const json device{{"request", "a"}, {"driver", "a.b"}, {"pool", "p"}, {"device", "d"}};
-    return {{"allocation", {{"devices", {{"results", json::array({device})}}}}},
-            {"reservedFor", json::array({{{"resource", "pods"}, {"name", "p" + text}, {"uid", "u"}}})}};
-  }
   json condition{{"type", "Walk"}, {"status", "True"}, {"reason", "Walked"}, {"message", text}};
   condition["lastTransitionTime"] = "2026-01-01T00:00:00Z";
   json status{{"conditions", json::array({condition})}};
@@ -71,6 +66,8 @@ class ParametersFixture : public RestTest, public ::testing::WithParamInterface<
     const auto parts = *http::path_segments(base_);
     kind_ = model::kind_by_path(core ? "" : parts[1], core ? "v1" : parts[2], resource);
     ASSERT_NE(kind_, nullptr) << GetParam();
+    if (const auto needed = testing::needed_objects().find(resource); needed != testing::needed_objects().end())
+      ok("POST", needed->second.first, json::parse(needed->second.second), 201);
   }
 
   // --- objects
@@ -112,7 +109,7 @@ class ParametersFixture : public RestTest, public ::testing::WithParamInterface<
   }
   std::string new_name() {
     ++serial_;
-    return kind_->resource == "ipaddresses" ? "10.0.1." + std::to_string(serial_) : "walk-" + std::to_string(serial_);
+    return "walk-" + std::to_string(serial_);
   }
   std::string fresh(const std::string& group) {
     const std::string name = new_name();

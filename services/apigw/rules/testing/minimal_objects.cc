@@ -78,4 +78,14 @@ const std::map<std::string, std::string>& minimal_objects() {
   return *all;
 }
 
+const std::map<std::string, std::pair<std::string, std::string>>& needed_objects() {
+  static const auto* all = new std::map<std::string, std::pair<std::string, std::string>>{
+      {"ingresses",
+       {"/apis/networking.k8s.io/v1/ingressclasses",
+        R"({"apiVersion":"networking.k8s.io/v1","kind":"IngressClass","spec":{"controller":"acme.io/ingress"},
+            "metadata":{"name":"acme","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}}})"}},
+  };
+  return *all;
+}
+
 }  // namespace gantry::apigw::testing

@@ -9,4 +9,7 @@ namespace gantry::apigw::testing {
 /// JSON of an object of each kind that can be created, by resource: without apiVersion, kind and, as a rule, metadata.
 const std::map<std::string, std::string>& minimal_objects();
 
+/// What has to be there before an object of `resource` can be made: where it is posted, and its JSON.
+const std::map<std::string, std::pair<std::string, std::string>>& needed_objects();
+
 }  // namespace gantry::apigw::testing
