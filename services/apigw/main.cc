@@ -13,6 +13,7 @@
 #include "libs/usage/usage_board.h"
 #include "services/apigw/commands/commands.h"
 #include "services/apigw/commands/csi_relay.h"
+#include "services/apigw/commands/history.h"
 #include "services/apigw/core/api.h"
 #include "services/apigw/relay/relay.h"
 #include "services/apigw/render/render.h"
@@ -142,7 +143,8 @@ struct Gateway {
         rest(service.loop(), *api, service.bus(), rest_config(o)),
         relay(service.loop(), store, service.bus(), RelayConfig{.holder = service.instance(), .keep = o.keep_log}),
         commands(bus::make_command_server(service.loop(), service.bus(),
-                                          with_csi(service.bus(), command_handler(service.loop(), *api)),
+                                          with_history(service.loop(), service.bus(), *api, RelayConfig().stream,
+                                                       with_csi(service.bus(), command_handler(service.loop(), *api))),
                                           kMaxCommands)),
         sessions(service.loop(), *api, service.bus()) {
     for (const auto& listen : o.listen) {

@@ -6,6 +6,7 @@
 #include "libs/bus/events.h"
 #include "libs/bus/testing/fake_bus.h"
 #include "services/apigw/commands/csi_relay.h"
+#include "services/apigw/commands/history.h"
 #include "services/apigw/core/testing/test_gateway.h"
 #include "services/apigw/relay/relay.h"
 
@@ -30,8 +31,9 @@ class CommandsTest : public ::testing::Test {
   TestGateway g;
   gantry::testing::FakeNetwork network{g.loop};
   std::unique_ptr<gantry::testing::FakeBus> gateway = network.connect("apigw");
-  std::shared_ptr<bus::CommandServer> server =
-      bus::make_command_server(g.loop, *gateway, with_csi(*gateway, command_handler(g.loop, *g.api)));
+  std::shared_ptr<bus::CommandServer> server = bus::make_command_server(
+      g.loop, *gateway,
+      with_history(g.loop, *gateway, *g.api, "S", with_csi(*gateway, command_handler(g.loop, *g.api))));
 };
 
 TEST_F(CommandsTest, TheSubjectSaysWhoAsks) {
@@ -75,6 +77,59 @@ TEST_F(CommandsTest, DriversAreCalledThroughTheirNode) {
   EXPECT_EQ(full.error().message, "no room");
   EXPECT_EQ(send("admin", call).code(), Code::kForbidden);
   EXPECT_EQ(send("node-n1", call).code(), Code::kForbidden);
+}
+
+// Of JetStream only what is asked of it here: STREAM.INFO, a consumer, its messages with their places.
+TEST_F(CommandsTest, HistoryComesInPagesToThoseWhoMayRead) {
+  const auto event = [](const char* name) {
+    flatbuffers::FlatBufferBuilder b;
+    const auto resource = b.CreateString("configmaps"), n = b.CreateString(name);
+    bus::EventBuilder e(b);
+    e.add_resource(resource), e.add_name(n), e.add_revision(7);
+    b.Finish(e.Finish());
+    return std::string(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
+  };
+  auto js = network.connect("js");
+  std::vector<Json> made;
+  const auto info = js->subscribe("$JS.API.STREAM.INFO.S", "", [&](const bus::Message& m) {
+    (void)js->publish(m.reply, R"({"state":{"messages":9,"first_ts":"2026-01-02T03:04:05.6Z"}})");
+  });
+  const auto create = js->subscribe("$JS.API.CONSUMER.CREATE.S", "", [&](const bus::Message& m) {
+    made.push_back(Json::parse(m.data)["config"]);
+    (void)js->publish(m.reply, R"({"name":"c1","num_pending":3})");
+  });
+  const auto next = js->subscribe("$JS.API.CONSUMER.MSG.NEXT.S.c1", "", [&](const bus::Message& m) {
+    const uint64_t first = made.back().value("opt_start_seq", 1);
+    const int batch = Json::parse(m.data)["batch"];
+    for (uint64_t i = first; i < first + batch && i <= 3; ++i) {
+      (void)js->publish(m.reply, event("a"), fmt::format("$JS.ACK.S.c1.1.{}.{}.1.{}", i, i, 3 - i));
+    }
+  });
+  bus::Command command{
+      .verb = bus::Verb::Get, .resource = "configmaps", .subresource = "history", .ns = "default", .name = "a.b"};
+  command.limit = 2;
+  const auto page = send("admin", command);
+  ASSERT_TRUE(page.ok()) << page.error().message;
+  EXPECT_EQ(page->events.size(), 2u);
+  EXPECT_EQ(page->continue_token, "3");
+  EXPECT_EQ(Json::parse(page->json)["since"], 1767323045600000);
+  EXPECT_EQ(made.back()["filter_subject"], "gantry.events.configmaps.*.default.a%2Eb");
+  command.continue_token = page->continue_token;
+  const auto rest = send("admin", command);
+  ASSERT_TRUE(rest.ok()) << rest.error().message;
+  EXPECT_EQ(rest->events.size(), 1u);
+  EXPECT_EQ(rest->continue_token, "");
+
+  EXPECT_EQ(send("node-n1", command).code(), Code::kForbidden);
+  command.resource = "flurbs";
+  EXPECT_EQ(send("admin", command).code(), Code::kNotFound);
+}
+
+TEST_F(CommandsTest, WithoutJetStreamThereIsNoHistory) {
+  const auto none = send(
+      "admin", {.verb = bus::Verb::Get, .resource = "pods", .subresource = "history", .ns = "default", .name = "a"});
+  EXPECT_EQ(none.code(), Code::kUnavailable);
+  EXPECT_THAT(none.error().message, HasSubstr("the event history cannot be read"));
 }
 
 // A controller waits until its view covers what its commands returned; its view of nothing is at 0.

@@ -9,6 +9,11 @@
 #include "libs/model/schema.h"
 
 namespace gantry::controllers {
+namespace {
+
+constexpr size_t kTriggers = 8;  // remembered of each key
+
+}  // namespace
 
 Runner::Runner(Loop& loop, bus::Commands& commands, View& view, Controller& controller, projection::Recorder* recorder)
     : Runner(loop, commands, view, controller, recorder, Options()) {}
@@ -72,7 +77,15 @@ void Runner::changed(const std::string& resource, const projection::Change& chan
   if (phase_ != Phase::kLeading) return;
   keys_.clear();
   controller_.keys_for(view_, resource, change, keys_);
-  for (const std::string& key : keys_) touch(key);
+  const model::Object& object = change.after ? change.after : change.before;
+  for (const std::string& key : keys_) {
+    auto& triggers = entries_[key].triggers;
+    if (triggers.size() < kTriggers) {
+      const uint64_t revision = change.after ? change.after.revision() : view_.cache(resource).revision();
+      triggers.push_back({&object.kind(), make_key(object), revision});
+    }
+    touch(key);
+  }
   if (!waiting_.empty()) wake();
 }
 
@@ -89,6 +102,22 @@ void Runner::touch(const std::string& key) {
   } else {
     push(key, entry);
   }
+}
+
+std::string Runner::cause_of(const std::string& key, const Entry& entry) {
+  const auto echo = [&](const Trigger& trigger) {
+    return std::any_of(entry.answers.begin(), entry.answers.end(), [&](const Answer& answer) {
+      return answer.result.ok() && answer.result->revision == trigger.revision &&
+             answer.command.resource == trigger.kind->resource;
+    });
+  };
+  const Trigger* found = nullptr;
+  for (const Trigger& trigger : entry.triggers) {
+    if (echo(trigger) || (found != nullptr && trigger.key != key)) continue;
+    found = &trigger;
+    if (trigger.key == key) break;
+  }
+  return found == nullptr ? "" : fmt::format("{}/{}@{}", found->kind->resource, found->key, found->revision);
 }
 
 void Runner::push(const std::string& key, Entry& entry) {
@@ -177,6 +206,8 @@ void Runner::decide(const std::string& key) {
   entry.queued = false;
   entry.dirty = false;
   entry.failed = false;
+  if (std::string cause = cause_of(key, entry); !cause.empty()) entry.cause = std::move(cause);
+  entry.triggers.clear();
   entry.memory.answers = std::move(entry.answers);
   entry.answers.clear();
   ++counters_.decisions;
@@ -211,7 +242,8 @@ void Runner::decide(const std::string& key) {
     command.lease = lease_;
     command.lease_epoch = epoch_;
     command.field_manager = component_;
-    if (command.because.empty()) command.because = fmt::format("{}:{}", controller_.name(), key);
+    if (command.because.empty())
+      command.because = entry.cause.empty() ? fmt::format("{}:{}", controller_.name(), key) : entry.cause;
     Answer answer{command, Error{}};
     answer.command.object.clear();
     answer.command.json.clear();

@@ -6,6 +6,9 @@
 // epoch, a newer leader's epoch fences older commands, and a new leader first catches up with the heads that it reads
 // after it took the lease.
 //
+// Each command says what it was sent for (`because`): the change that woke the key, as "<resource>/<key>@<revision>".
+// Changes that the key's own commands made do not count; the cause before them holds on.
+//
 // A command with an unknown outcome is sent again with its id until it is known. Failures back off per key. Loop's
 // thread only.
 #pragma once
@@ -70,6 +73,11 @@ class Runner {
     const projection::Cache* cache;
     uint64_t revision;
   };
+  struct Trigger {
+    const model::Kind* kind;
+    std::string key;
+    uint64_t revision;
+  };
   struct Entry {
     bool queued = false;
     bool dirty = false;   // something changed while it could not be decided
@@ -80,12 +88,16 @@ class Runner {
     Memory memory;
     std::vector<Answer> answers;  // of the running decision
     Duration not_before{};
-    std::optional<Duration> due;  // in due_
+    std::optional<Duration> due;    // in due_
+    std::vector<Trigger> triggers;  // what woke it since the last decision, the first few
+    std::string cause;              // of the last decision
   };
 
   void start();
   void changed(const std::string& resource, const projection::Change& change);
   void touch(const std::string& key);
+  /// Of the triggers, what somebody else did: to the object that the key names, else the first. "": only echoes.
+  static std::string cause_of(const std::string& key, const Entry& entry);
   void schedule(const std::string& key, Entry& entry, Duration at);
   void push(const std::string& key, Entry& entry);
   void wake();

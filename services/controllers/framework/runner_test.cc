@@ -88,6 +88,24 @@ TEST_F(RunnerTest, ChangesWhileItWaitsAreDecidedAfterwards) {
   EXPECT_EQ(made(), 5u);
 }
 
+TEST_F(RunnerTest, CommandsSayWhatWokeTheirKey) {
+  harness.run();
+  const auto cause = [&] { return harness.cluster.log.back().because; };
+  EXPECT_EQ(cause(), fmt::format("namespaces/a@{}", harness.cluster.head("namespaces")));
+  // What its own commands made is no cause: it goes on with what it began.
+  maker->want = 4;
+  harness.runner().enqueue("a");
+  harness.pass(1s);
+  EXPECT_EQ(made(), 4u);
+  // A deletion has a revision of its own.
+  const std::string gone = harness.cluster.keys("configmaps").front();
+  harness.cluster.erase("configmaps", gone);
+  const uint64_t deleted = harness.cluster.head("configmaps");
+  harness.pass(1s);
+  EXPECT_EQ(made(), 4u);
+  EXPECT_EQ(cause(), fmt::format("configmaps/{}@{}", gone, deleted));
+}
+
 TEST_F(RunnerTest, ALostAnswerIsSentAgainWithItsIdAndDoneOnce) {
   int lost = 0;
   harness.cluster.lose_answer = [&](const bus::Command& c) { return c.verb == bus::Verb::Create && ++lost <= 4; };

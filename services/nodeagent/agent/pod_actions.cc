@@ -200,29 +200,29 @@ void PodWorker::remove_files(std::function<void(Status)> done) {
 }
 
 void PodWorker::confirm(const Action& action) {
-  context_.statuses.when_settled(uid_, guard([this, key = action.key] {
-                                   bus::Command command;
-                                   command.verb = bus::Verb::Delete;
-                                   command.resource = "pods";
-                                   command.ns = std::string(pod_.ns());
-                                   command.name = std::string(pod_.name());
-                                   command.uid = uid_;
-                                   command.grace_period_seconds = 0;
-                                   context_.commands.send(
-                                       std::move(command), guard([this, key](Result<bus::CommandOutcome> r) {
-                                         // Forbidden: not a pod of this node, so not ours to delete any more.
-                                         bool gone = r.ok() || r.code() == Code::kNotFound ||
-                                                     r.code() == Code::kConflict || r.code() == Code::kForbidden;
-                                         if (!gone)
-                                           LOG(WARNING) << log() << "confirming the deletion: " << r.error().message;
-                                         // Its Delete event ends this; asked again in case a finalizer holds it.
-                                         if (!memory_.confirm_failure) memory_.confirm_failure.emplace();
-                                         memory_.confirm_failure->retry_at =
-                                             context_.loop.wall() + (gone ? 30 * kConfirmRetry : kConfirmRetry);
-                                         memory_.in_flight.erase(key);
-                                         wake();
-                                       }));
-                                 }));
+  context_.statuses.when_settled(
+      uid_, guard([this, key = action.key] {
+        bus::Command command;
+        command.verb = bus::Verb::Delete;
+        command.resource = "pods";
+        command.ns = std::string(pod_.ns());
+        command.name = std::string(pod_.name());
+        command.uid = uid_;
+        command.grace_period_seconds = 0;
+        command.because = fmt::format("pods/{}/{}@{}", command.ns, command.name, pod_.revision());
+        context_.commands.send(std::move(command), guard([this, key](Result<bus::CommandOutcome> r) {
+                                 // Forbidden: not a pod of this node, so not ours to delete any more.
+                                 bool gone = r.ok() || r.code() == Code::kNotFound || r.code() == Code::kConflict ||
+                                             r.code() == Code::kForbidden;
+                                 if (!gone) LOG(WARNING) << log() << "confirming the deletion: " << r.error().message;
+                                 // Its Delete event ends this; asked again in case a finalizer holds it.
+                                 if (!memory_.confirm_failure) memory_.confirm_failure.emplace();
+                                 memory_.confirm_failure->retry_at =
+                                     context_.loop.wall() + (gone ? 30 * kConfirmRetry : kConfirmRetry);
+                                 memory_.in_flight.erase(key);
+                                 wake();
+                               }));
+      }));
 }
 
 }  // namespace gantry::nodeagent

@@ -150,8 +150,10 @@ void PodWorker::decide() {
   auto decision = nodeagent::decide(input, memory_);
   if (pod_ && desired_ && shown() != nullptr) {
     const auto uid = std::string(api_uid());
-    context_.statuses.set(uid_, std::string(pod_.ns()), std::string(pod_.name()),
-                          encode_status(pod_.ns(), pod_.name(), uid, decision.status, shown()), uid);
+    context_.statuses.set(
+        uid_, std::string(pod_.ns()), std::string(pod_.name()),
+        encode_status(pod_.ns(), pod_.name(), uid, decision.status, shown()), uid,
+        fmt::format("pods/{}/{}@{}", pod_.ns(), pod_.name(), (static_pod() ? mirror_ : pod_).revision()));
     correct_api();
     if (!trace_.done()) follow_readiness();
   }

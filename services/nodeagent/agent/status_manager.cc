@@ -7,13 +7,14 @@ constexpr Duration kFirstRetry = std::chrono::milliseconds(500), kMostRetry = st
 }  // namespace
 
 void StatusManager::set(const std::string& uid, const std::string& ns, const std::string& name, std::string bytes,
-                        const std::string& api_uid) {
+                        const std::string& api_uid, std::string because) {
   auto& pod = pods_[uid];
   if (pod.bytes == bytes) return;
   pod.ns = ns;
   pod.name = name;
   pod.bytes = std::move(bytes);
   pod.api_uid = api_uid;
+  pod.because = std::move(because);
   pod.settled = false;
   if (pod.in_flight) {
     pod.changed = true;
@@ -48,6 +49,7 @@ void StatusManager::send(const std::string& uid) {
   command.name = pod.name;
   command.uid = pod.api_uid;
   command.object = pod.bytes;
+  command.because = pod.because;
   command.sequence_epoch = sequence_.epoch();
   command.sequence_number = sequence_.next();
   ++counters_.sent;

@@ -22,9 +22,9 @@ class StatusManager {
       : loop_(loop), commands_(commands), sequence_(sequence) {}
 
   /// `pod`: a Pod with identity and status (encode_status), known to the API by `api_uid`. Nothing is sent when it is
-  /// what was set before.
+  /// what was set before. `because`: what it was last decided on, as "pods/<namespace>/<name>@<revision>".
   void set(const std::string& uid, const std::string& ns, const std::string& name, std::string pod,
-           const std::string& api_uid);
+           const std::string& api_uid, std::string because = "");
   /// The API lost our word (it shows an older status): send again what was set last.
   void resend(const std::string& uid);
   /// Calls back when the last status set was acknowledged, or can never be (the pod is gone).
@@ -39,7 +39,7 @@ class StatusManager {
 
  private:
   struct Pod {
-    std::string ns, name, bytes, api_uid;
+    std::string ns, name, bytes, api_uid, because;
     bool settled = true, in_flight = false, changed = false;
     int failures = 0;
     Timer retry;
