@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -20,7 +19,6 @@
 namespace gantry::nodeagent {
 
 namespace v1 = runtime::v1;
-namespace tasks = containerd::services::tasks::v1;
 
 namespace {
 
@@ -72,7 +70,7 @@ class CriRuntime final : public Runtime {
         exec_{loop, *calls_, containerd::services::tasks::v1::Tasks::NewStub(channel_),
               containerd::services::containers::v1::Containers::NewStub(channel_), options.exec_directory} {
     calls_->add_metadata("containerd-namespace", "k8s.io");
-    observer_ = std::make_unique<Observer>(loop, *calls_, *runtime_);
+    observer_ = std::make_unique<Observer>(loop, *calls_, *runtime_, *exec_.tasks);
     orphans_ = std::make_unique<Orphans>(exec_, *runtime_, options.socket, options.ipam_directory);
     std::error_code ignored;
     std::filesystem::remove_all(options.exec_directory, ignored);
@@ -117,10 +115,6 @@ class CriRuntime final : public Runtime {
   void pod_usage(Done<std::vector<PodUsage>> done) override;
 
  private:
-  void remove_with_tasks(std::function<void(Done<gantry::Done>)> remove, Done<gantry::Done> done);
-  /// Kills it, waits for its end and takes it away; `done` whatever came of that.
-  void end_task(const std::string& id, std::function<void()> done);
-
   // A call of the RuntimeService; images have their own.
   template <typename Request, typename Response>
   void call(void (RuntimeStub::async::*method)(grpc::ClientContext*, const Request*, Response*,
@@ -206,20 +200,16 @@ void CriRuntime::stop_sandbox(const std::string& id, Done<gantry::Done> done) {
 }
 
 void CriRuntime::remove_sandbox(const std::string& id, Done<gantry::Done> done) {
-  remove_with_tasks(
-      [this, id](Done<gantry::Done> removed) {
-        v1::RemovePodSandboxRequest request;
-        request.set_pod_sandbox_id(id);
-        call(&RuntimeStub::async::RemovePodSandbox, std::move(request), kSandbox,
-             gone_is_fine<v1::RemovePodSandboxResponse>(std::move(removed)));
-      },
-      [this, id, done = std::move(done)](Result<gantry::Done> r) {
-        if (r.ok()) {
-          observer_->forget(id);
-          orphans_->removed();
-        }
-        done(std::move(r));
-      });
+  v1::RemovePodSandboxRequest request;
+  request.set_pod_sandbox_id(id);
+  call(&RuntimeStub::async::RemovePodSandbox, std::move(request), kSandbox,
+       gone_is_fine<v1::RemovePodSandboxResponse>([this, id, done = std::move(done)](Result<gantry::Done> r) {
+         if (r.ok()) {
+           observer_->forget(id);
+           orphans_->removed();
+         }
+         done(std::move(r));
+       }));
 }
 
 void CriRuntime::find_image(const std::string& image, Done<std::optional<Image>> done) {
@@ -325,57 +315,13 @@ void CriRuntime::stop_container(const std::string& id, Duration grace, Done<gant
 }
 
 void CriRuntime::remove_container(const std::string& id, Done<gantry::Done> done) {
-  remove_with_tasks(
-      [this, id](Done<gantry::Done> removed) {
-        v1::RemoveContainerRequest request;
-        request.set_container_id(id);
-        call(&RuntimeStub::async::RemoveContainer, std::move(request), kCreate,
-             gone_is_fine<v1::RemoveContainerResponse>(std::move(removed)));
-      },
-      [this, id, done = std::move(done)](Result<gantry::Done> r) {
-        if (r.ok()) observer_->forget(id);
-        done(std::move(r));
-      });
-}
-
-// A StartContainer whose caller was gone in the middle of it (an agent that died) leaves a container that the CRI says
-// has ended, and its task: the CRI refuses to remove the one for the other, again and again. So the task that the
-// refusal names is ended at containerd's own interface, and the removal asked for once more.
-void CriRuntime::remove_with_tasks(std::function<void(Done<gantry::Done>)> remove, Done<gantry::Done> done) {
-  remove([this, remove, done = std::move(done)](Result<gantry::Done> first) {
-    constexpr std::string_view kRefusal = "cannot delete running task ";
-    const auto at = first.ok() ? std::string::npos : first.error().message.find(kRefusal);
-    if (at == std::string::npos) return done(std::move(first));
-    const auto from = at + kRefusal.size();
-    const auto& message = first.error().message;
-    const auto task = message.substr(from, message.find_first_not_of("0123456789abcdef", from) - from);
-    LOG(WARNING) << "ending a task that the runtime forgot: " << task;
-    end_task(task, [remove, done] { remove(done); });
-  });
-}
-
-void CriRuntime::end_task(const std::string& id, std::function<void()> done) {
-  using TasksStub = tasks::Tasks::Stub;
-  auto* async = exec_.tasks->async();
-  // Each step's failure is told by the next one's.
-  auto remove = [this, async, id, done = std::move(done)] {
-    tasks::DeleteTaskRequest request;
-    request.set_container_id(id);
-    calls_->call(async, &TasksStub::async::Delete, std::move(request), kQuick,
-                 std::function<void(Result<tasks::DeleteResponse>)>([done](auto) { done(); }));
-  };
-  auto wait = [this, async, id, remove] {
-    tasks::WaitRequest request;
-    request.set_container_id(id);
-    calls_->call(async, &TasksStub::async::Wait, std::move(request), kQuick,
-                 std::function<void(Result<tasks::WaitResponse>)>([remove](auto) { remove(); }));
-  };
-  tasks::KillRequest request;
+  v1::RemoveContainerRequest request;
   request.set_container_id(id);
-  request.set_signal(SIGKILL);
-  request.set_all(true);
-  calls_->call(async, &TasksStub::async::Kill, std::move(request), kQuick,
-               std::function<void(Result<google::protobuf::Empty>)>([wait](auto) { wait(); }));
+  call(&RuntimeStub::async::RemoveContainer, std::move(request), kCreate,
+       gone_is_fine<v1::RemoveContainerResponse>([this, id, done = std::move(done)](Result<gantry::Done> r) {
+         if (r.ok()) observer_->forget(id);
+         done(std::move(r));
+       }));
 }
 
 void CriRuntime::reopen_log(const std::string& id, Done<gantry::Done> done) {

@@ -94,8 +94,12 @@ void Observer::add_sandboxes(const std::shared_ptr<Gather>& g, const v1::ListPod
                   }
                   // Gone meanwhile: not part of the pod any more.
                   if (!r.ok() && r.code() != Code::kNotFound) g->error = r.error();
-                  if (r.ok()) g->pods[sandbox.uid].sandboxes.push_back(std::move(sandbox));
-                  gathered(g);
+                  if (!r.ok()) return gathered(g);
+                  const auto id = sandbox.id, uid = sandbox.uid;
+                  const bool ready = sandbox.ready;
+                  g->pods[uid].sandboxes.push_back(std::move(sandbox));
+                  if (ready) return gathered(g);
+                  check_task(g, id, uid, [this, g](bool) { gathered(g); });
                 });
   }
 }
@@ -115,22 +119,52 @@ void Observer::add_containers(const std::shared_ptr<Gather>& g, const v1::ListCo
       pod.containers.push_back(known->second);
       continue;
     }
-    v1::ContainerStatusRequest request;
-    request.set_container_id(container.id);
     ++g->waiting;
-    calls_.call(stub_.async(), &RuntimeStub::async::ContainerStatus, std::move(request), kQuick,
-                [this, g, uid, container](Result<v1::ContainerStatusResponse> r) mutable {
-                  if (!r.ok() && r.code() != Code::kNotFound) g->error = r.error();
-                  if (r.ok()) {
-                    cri::merge_status(r->status(), container);
-                    if (container.state == ContainerState::kRunning || container.state == ContainerState::kExited) {
-                      settled_[container.id] = container;
-                    }
-                    g->pods[uid].containers.push_back(std::move(container));
-                  }
-                  gathered(g);
-                });
+    if (container.state != ContainerState::kExited) {
+      add_details(g, uid, std::move(container));
+      continue;
+    }
+    const auto id = container.id;
+    check_task(g, id, uid, [this, g, uid, container = std::move(container)](bool there) mutable {
+      if (!there) return add_details(g, uid, std::move(container));
+      container.state = ContainerState::kUnknown;
+      g->pods[uid].containers.push_back(std::move(container));
+      gathered(g);
+    });
   }
+}
+
+void Observer::add_details(const std::shared_ptr<Gather>& g, const std::string& uid, Container container) {
+  v1::ContainerStatusRequest request;
+  request.set_container_id(container.id);
+  calls_.call(stub_.async(), &RuntimeStub::async::ContainerStatus, std::move(request), kQuick,
+              [this, g, uid, container = std::move(container)](Result<v1::ContainerStatusResponse> r) mutable {
+                if (!r.ok() && r.code() != Code::kNotFound) g->error = r.error();
+                if (!r.ok()) return gathered(g);
+                const bool was_over = container.state == ContainerState::kExited;
+                cri::merge_status(r->status(), container);
+                const auto add = [this, g, uid](Container c) {
+                  if (c.state == ContainerState::kRunning || c.state == ContainerState::kExited) settled_[c.id] = c;
+                  g->pods[uid].containers.push_back(std::move(c));
+                  gathered(g);
+                };
+                if (was_over || container.state != ContainerState::kExited) return add(std::move(container));
+                // It ended between the listing and now.
+                const auto id = container.id;
+                check_task(g, id, uid, [add, container = std::move(container)](bool there) mutable {
+                  if (there) container.state = ContainerState::kUnknown;
+                  add(std::move(container));
+                });
+              });
+}
+
+void Observer::check_task(const std::shared_ptr<Gather>& g, const std::string& id, const std::string& uid,
+                          std::function<void(bool there)> done) {
+  forgotten_.find(id, [this, g, id, uid, done = std::move(done)](Result<bool> there) {
+    if (!there.ok()) g->error = there.error();
+    if (there.ok() && *there) forgotten_.end(id, [this, uid] { changed_(uid); });
+    done(there.ok() && *there);
+  });
 }
 
 void Observer::gathered(const std::shared_ptr<Gather>& g) {
