@@ -336,5 +336,30 @@ TEST_F(CriRuntimeTest, ContainersOutliveContainerdAndAreSeenAgain) {
   EXPECT_EQ(pod.containers[0].state, ContainerState::kRunning);
 }
 
+// As a StartContainer leaves it whose caller died midway: CRI says ended, and there is a task.
+TEST_F(CriRuntimeTest, ATaskThatCriForgotCountsAndIsEnded) {
+  auto id = run("[ ! -e /again ] || exec sleep 1000; touch /again");
+  ASSERT_TRUE(until([&] {
+    auto pod = observe();
+    return !pod.containers.empty() && pod.containers[0].state == ContainerState::kExited;
+  }));
+  containerd_->ctr("-n k8s.io tasks start -d " + id);
+  ASSERT_NE(containerd_->ctr("-n k8s.io tasks ls -q").find(id), std::string::npos);
+  runtime_ = make_cri_runtime(loop_, {containerd_->socket(), containerd_->directory() + "/exec"});
+  changed_.clear();
+  Runtime::Events events;
+  events.changed = [this](const std::string& uid) { changed_.push_back(uid); };
+  events.connected = [] {};
+  events.disconnected = [](const std::string&) {};
+  runtime_->start(std::move(events));
+  auto pod = observe();
+  ASSERT_EQ(pod.containers.size(), 1u);
+  EXPECT_EQ(pod.containers[0].state, ContainerState::kUnknown) << "nothing takes its place while it may run";
+  ASSERT_TRUE(until([&] { return std::count(changed_.begin(), changed_.end(), uid_) > 0; }));
+  ASSERT_TRUE(until([&] { return observe().containers[0].state == ContainerState::kExited; }));
+  EXPECT_EQ(containerd_->ctr("-n k8s.io tasks ls -q").find(id), std::string::npos);
+  EXPECT_TRUE(wait<Done>([&](auto done) { runtime_->remove_container(id, done); }).ok());
+}
+
 }  // namespace
 }  // namespace gantry::nodeagent
