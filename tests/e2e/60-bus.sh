@@ -43,3 +43,40 @@ test_logs_and_exec() {
   gantry exec "$pod" -- sh -c 'exit 7' || status=$?
   assert_eq $status 7
 }
+
+# From an object back to the command that began it, whoever did what in between.
+test_why_history_and_the_past() {
+  gantry delete -f "$MANIFESTS/echo.yaml" --ignore-not-found
+  kubectl apply -f "$MANIFESTS/echo.yaml"
+  kubectl rollout status deployment/echo --timeout=60s
+  local before pod chain two
+  before=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
+  two=$(pods app=echo | sort)
+  kubectl scale deployment/echo --replicas=3
+  await 60 "the third pod" ready_is 3 app=echo
+  pod=$(comm -13 <(echo "$two") <(pods app=echo | sort))
+  chain=$(gantry why "pod/$pod" --all -o json)
+  # The user's scaling, what the controllers made of it, the binding, and the node's report.
+  assert_eq "$(jq -rs '.[0] | [.resource, .name, .who, .because] | join(" ")' <<<"$chain")" "deployments echo kubernetes-admin "
+  assert_contains "$(jq -rs '[.[].resource] | unique | join(" ")' <<<"$chain")" "deployments pods replicasets"
+  assert_contains "$(jq -rs '[.[].who] | join(",")' <<<"$chain")" "(deployment),system:gantry:controllers (replicaset)"
+  assert_contains "$(jq -rs '[.[].verb] | join(" ")' <<<"$chain")" "bind"
+  assert_eq "$(jq -rs 'last | [.resource, .name, .revision] | join(" ")' <<<"$chain")" \
+    "pods $pod $(field pod "$pod" '{.metadata.resourceVersion}')"
+  assert_contains "$(gantry why "pod/$pod")" "spec.replicas: 2 -> 3"
+
+  assert_contains "$(gantry history deployment/echo)" "spec.replicas: 2 -> 3"
+  assert_contains "$(gantry history deployment/echo)" "The history reaches back to 20"
+  assert_eq "$(gantry get deployment echo --at "$before" -o json | jq .spec.replicas)" 2
+  assert_eq "$(gantry get pods -l app=echo --at "$before" --no-headers | wc -l)" 2
+  assert_contains "$(gantry get deployments --at 1s)" "3/3"
+
+  kubectl delete deployment echo
+  await 60 "the pods to go" count_is 0 app=echo
+  assert_contains "$(gantry why "pod/$pod")" "deleted"
+  assert_contains "$(gantry history "pod/$pod")" "deleted"
+  assert_contains "$(refused gantry why pod/nope)" 'pods "nope" not found'
+  assert_contains "$(refused gantry get pods --at 999d)" "is before the event history, which reaches back to"
+  assert_contains "$(refused gantry get pods --at yesterday)" "is no time"
+  kubectl delete -f "$MANIFESTS/echo.yaml" --ignore-not-found
+}

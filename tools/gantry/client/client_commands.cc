@@ -98,6 +98,7 @@ void add_client_commands(CLI::App& app, int& exit_code, std::vector<std::string>
   add.named(get_app, "pods, pod/NAME, deployments,services, all ...");
   get_app->add_option("--field-selector", o.field_selector, "e.g. spec.nodeName=node-1");
   get_app->add_option("-o,--output", o.output, "json, yaml, wide or name");
+  get_app->add_option("--at", o.at, "As it was then: 2026-01-02T03:04:05Z, or how long ago: 90s, 15m, 1h30m, 2d");
   get_app->add_flag("--no-headers", o.no_headers, "Rows only");
   get_app->add_flag("--ignore-not-found", o.ignore_not_found, "What does not exist is no error");
 
@@ -157,6 +158,18 @@ void add_client_commands(CLI::App& app, int& exit_code, std::vector<std::string>
   add.named(trace_app, "POD or pod/NAME; with -f none: every pod of the cluster");
   trace_app->add_flag("-f,--follow", o.follow, "Each pod that becomes ready from now on");
   trace_app->add_option("-o,--output", o.output, "json: one object a pod");
+
+  auto* why_app = add.verb(app, "why", "The way from a user's command to an object as it is now", why);
+  add.in_namespace(why_app);
+  add.named(why_app, "KIND/NAME");
+  why_app->add_flag("--all", o.all, "Every step, also where the way goes in circles");
+  why_app->add_option("-o,--output", o.output, "json: one object a step");
+
+  auto* history_app = add.verb(app, "history", "All revisions of an object: when, by whom, what changed", history);
+  add.in_namespace(history_app);
+  add.named(history_app, "KIND/NAME");
+  history_app->add_flag("--all", o.all, "Every field that changed");
+  history_app->add_option("-o,--output", o.output, "json: one object a revision, whole");
 
   auto* events_app = add.verb(app, "events", "The event stream, live and decoded", events);
   // Without one, events of all namespaces.

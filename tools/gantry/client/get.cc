@@ -3,6 +3,7 @@
 #include <map>
 
 #include "libs/yaml/yaml.h"
+#include "tools/gantry/client/past.h"
 #include "tools/gantry/client/resources.h"
 #include "tools/gantry/client/table.h"
 #include "tools/gantry/client/verbs.h"
@@ -11,6 +12,9 @@ namespace gantry::client {
 namespace {
 
 using nlohmann::json;
+
+/// Who answers: the gateway, or the past.
+using Ask = std::function<Result<json>(bus::Command)>;
 
 bus::Command read_command(const Options& options, const Target& target, bool as_table) {
   bus::Command command;
@@ -33,10 +37,10 @@ void print_document(const json& document, const std::string& output) {
   }
 }
 
-Status get_documents(Gateway& gateway, const Options& options, const std::vector<Target>& targets) {
+Status get_documents(const Ask& ask, const Options& options, const std::vector<Target>& targets) {
   json items = json::array();
   for (const auto& target : targets) {
-    auto answer = gateway.ask(read_command(options, target, false));
+    auto answer = ask(read_command(options, target, false));
     if (!answer) {
       if (options.ignore_not_found && answer.code() == Code::kNotFound) continue;
       return answer.error();
@@ -68,12 +72,12 @@ Status get_documents(Gateway& gateway, const Options& options, const std::vector
   return Done{};
 }
 
-Status get_tables(Gateway& gateway, const Options& options, const std::vector<Target>& targets) {
+Status get_tables(const Ask& ask, const Options& options, const std::vector<Target>& targets) {
   // One table for each kind, in the order asked for; named objects of a kind share one.
   std::vector<std::pair<const model::Kind*, json>> tables;
   std::optional<Error> failure;
   for (const auto& target : targets) {
-    auto answer = gateway.ask(read_command(options, target, true));
+    auto answer = ask(read_command(options, target, true));
     if (!answer) {
       if (options.ignore_not_found && answer.code() == Code::kNotFound) continue;
       if (target.name.empty()) return answer.error();
@@ -121,7 +125,13 @@ Status get(const Options& options) {
   }
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
-  return table ? get_tables(**gateway, options, *targets) : get_documents(**gateway, options, *targets);
+  Ask ask = [&](bus::Command command) { return (*gateway)->ask(std::move(command)); };
+  if (!options.at.empty()) {
+    auto moment = parse_moment(options.at, (*gateway)->loop().wall());
+    if (!moment) return moment.error();
+    ask = [&, moment = *moment](const bus::Command& command) { return ask_past(**gateway, command, moment); };
+  }
+  return table ? get_tables(ask, options, *targets) : get_documents(ask, options, *targets);
 }
 
 }  // namespace gantry::client

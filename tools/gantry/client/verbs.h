@@ -1,4 +1,4 @@
-// What `gantry get|apply|delete|scale|logs|exec|rollout|events|trace` do, with kubectl's words and output.
+// What `gantry get|apply|delete|scale|logs|exec|rollout|events|trace|why|history` do, with kubectl's words and output.
 #pragma once
 
 #include <optional>
@@ -15,6 +15,7 @@ struct Options {
   std::string ns = "default";
   bool all_namespaces = false, no_headers = false, all = false, ignore_not_found = false, watch = false;
   std::string selector, field_selector, output;
+  std::string at;  // of get: a moment of the past
   std::vector<std::string> files;
   std::vector<std::string> arguments;
   std::optional<int64_t> grace_period;
@@ -38,6 +39,8 @@ Status rollout_status(const Options& options);
 Status rollout_restart(const Options& options);
 Status events(const Options& options);
 Status trace(const Options& options);
+Status why(const Options& options);
+Status history(const Options& options);
 /// These two return the exit code; that of exec is the command's.
 Result<int> logs(const Options& options);
 Result<int> exec(const Options& options);
