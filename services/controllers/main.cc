@@ -29,6 +29,26 @@ void expose(service::Metrics& metrics, const controllers::Team& team) {
   metrics.counter("gantry_events_shed_total", "Events that were not recorded.").set(team.recorder().shed());
 }
 
+Result<std::string> contents(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (text.empty()) return Error{Code::kInvalid, file + ": cannot be read"};
+  return text;
+}
+
+struct SigningFlags {
+  std::string certificate, key;
+  int64_t hours = 8760;
+};
+
+Result<std::shared_ptr<const controllers::Authority>> authority_of(const SigningFlags& flags) {
+  if (flags.certificate.empty() && flags.key.empty()) return std::shared_ptr<const controllers::Authority>();
+  auto certificate = contents(flags.certificate), key = contents(flags.key);
+  if (!certificate.ok()) return certificate.error();
+  if (!key.ok()) return key.error();
+  return controllers::Authority::load(*certificate, *key, std::chrono::hours(flags.hours));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -37,6 +57,7 @@ int main(int argc, char** argv) {
   std::string cluster_cidr = "10.244.0.0/16";
   int node_mask = 24;
   std::string root_ca_file;
+  SigningFlags signing;
   double grace = 40;
   int64_t lease_ttl = 15;
   auto& flags = service.flags();
@@ -51,6 +72,12 @@ int main(int argc, char** argv) {
   flags.add_option(
       "--root-ca-file", root_ca_file,
       "PEM of the authority that pods check the API's certificate with: kube-root-ca.crt of each namespace");
+  flags.add_option("--cluster-signing-cert-file", signing.certificate,
+                   "PEM of the authority that signs certificates of nodes and users; without it nobody does");
+  flags.add_option("--cluster-signing-key-file", signing.key, "Its key in PEM");
+  flags.add_option("--cluster-signing-hours", signing.hours, "How long a certificate lasts at most")
+      ->check(CLI::Range(1, 24 * 3650))
+      ->capture_default_str();
   flags.add_option("--lease-seconds", lease_ttl, "How long a lease lasts without renewal")
       ->check(CLI::Range(3, 300))
       ->capture_default_str();
@@ -61,10 +88,13 @@ int main(int argc, char** argv) {
     config.node_monitor_grace = Duration(static_cast<int64_t>(grace * 1e6));
     config.lease_ttl = std::chrono::seconds(lease_ttl);
     if (!root_ca_file.empty()) {
-      std::ifstream in(root_ca_file, std::ios::binary);
-      config.root_ca_pem.assign(std::istreambuf_iterator<char>(in), {});
-      if (config.root_ca_pem.empty()) return Error{Code::kInvalid, root_ca_file + ": cannot be read"};
+      auto pem = contents(root_ca_file);
+      if (!pem.ok()) return pem.error();
+      config.root_ca_pem = std::move(*pem);
     }
+    auto authority = authority_of(signing);
+    if (!authority.ok()) return authority.error();
+    config.authority = std::move(*authority);
     config.instance = s.instance();
     auto team = s.keep(std::make_shared<controllers::Team>(s.loop(), s.bus(), s.commands(), config));
     s.add_ready("caches", [team = team.get()]() -> Status {

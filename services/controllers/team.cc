@@ -4,6 +4,7 @@
 
 #include "libs/projection/cache.h"
 #include "services/controllers/autoscaling/autoscaling.h"
+#include "services/controllers/certificates/certificates.h"
 #include "services/controllers/clusterrole/clusterrole.h"
 #include "services/controllers/cronjob/cronjob.h"
 #include "services/controllers/daemonset/daemonset.h"
@@ -31,6 +32,9 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
                                  const PodUsage& usage, ScalingHistory& scaling) {
   if (name == "autoscaling") return std::make_unique<AutoscalingController>(usage, scaling);
   if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
+  if (name == "csr-approving") return std::make_unique<CertificateApprover>();
+  if (name == "csr-cleaner") return std::make_unique<CertificateCleaner>();
+  if (name == "csr-signing") return std::make_unique<CertificateSigner>(config.authority);
   if (name == "cronjob") return std::make_unique<CronJobController>();
   if (name == "daemonset") return std::make_unique<DaemonSetController>();
   if (name == "deployment") return std::make_unique<DeploymentController>();
@@ -61,6 +65,9 @@ std::vector<std::string> Team::names() {
   return {"autoscaling",
           "clusterrole",
           "cronjob",
+          "csr-approving",
+          "csr-cleaner",
+          "csr-signing",
           "daemonset",
           "deployment",
           "disruption",

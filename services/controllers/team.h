@@ -12,6 +12,7 @@
 #include "libs/projection/recorder.h"
 #include "libs/service/election.h"
 #include "services/controllers/autoscaling/autoscaling.h"
+#include "services/controllers/certificates/authority.h"
 #include "services/controllers/framework/runner.h"
 #include "services/controllers/framework/view.h"
 #include "services/controllers/nodelifecycle/health.h"
@@ -22,7 +23,8 @@ namespace gantry::controllers {
 struct TeamConfig {
   std::vector<std::string> controllers;  // names; empty: all
   PodCidrController::Network pod_network;
-  std::string root_ca_pem;  // empty: nobody keeps kube-root-ca.crt
+  std::string root_ca_pem;                     // empty: nobody keeps kube-root-ca.crt
+  std::shared_ptr<const Authority> authority;  // signs certificates; null: nobody does
   Duration node_monitor_grace = std::chrono::seconds(40);
   std::string instance;  // of this process: holds leases, and stands in Events
   std::chrono::seconds lease_ttl{15};

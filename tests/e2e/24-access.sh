@@ -199,3 +199,38 @@ test_pod_security() {
   kubectl wait --for=condition=Ready pod/tight -n access --timeout=60s
   kubectl delete namespace access --wait=false
 }
+
+# request_certificate NAME SIGNER SUBJECT: the request in the API; its key in $E2E_WORK.
+request_certificate() {
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$E2E_WORK/$1.key" -subj "$3" -out "$E2E_WORK/$1.csr"
+  kubectl delete csr "$1" --ignore-not-found
+  kubectl create -f - <<EOF
+apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {name: $1}
+spec: {signerName: $2, request: $(base64 -w0 "$E2E_WORK/$1.csr"), usages: [digital signature, client auth], expirationSeconds: 3600}
+EOF
+}
+
+test_certificates() {
+  local server
+  request_certificate alice kubernetes.io/kube-apiserver-client /O=dev/CN=alice
+  assert_contains "$(kubectl get csr alice)" Pending
+  kubectl certificate approve alice
+  await 30 "the certificate" eval '[ -n "$(field csr alice "{.status.certificate}")" ]'
+  field csr alice '{.status.certificate}' | base64 -d >"$E2E_WORK/alice.crt"
+  kubectl config view --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$E2E_WORK/ca.crt"
+  server=$(kubectl config view -o jsonpath='{.clusters[0].cluster.server}')
+  assert_contains "$(KUBECONFIG=/dev/null kubectl --server="$server" --certificate-authority="$E2E_WORK/ca.crt" \
+    --client-certificate="$E2E_WORK/alice.crt" --client-key="$E2E_WORK/alice.key" auth whoami -o yaml)" "username: alice"
+
+  request_certificate bob kubernetes.io/kube-apiserver-client /O=dev/CN=bob
+  kubectl certificate deny bob
+  assert_contains "$(kubectl get csr bob)" Denied
+
+  # A node's approves itself for who may ask for one.
+  request_certificate joins kubernetes.io/kube-apiserver-client-kubelet /O=system:nodes/CN=system:node:joins
+  await 30 "a node's certificate" eval '[ -n "$(field csr joins "{.status.certificate}")" ]'
+  assert_contains "$(kubectl get csr joins)" "Approved,Issued"
+  kubectl delete csr alice bob joins
+}

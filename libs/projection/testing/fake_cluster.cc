@@ -350,7 +350,7 @@ Result<bus::CommandOutcome> FakeCluster::execute(const bus::Command& command) {
       return Error{.code = Code::kMethodNotAllowed, .message = "not in this fake"};
   }
   json tree = old;
-  if (command.subresource == "status") {
+  if (command.subresource == "status" || command.subresource == "approval") {
     tree.erase("status");
     if (body.contains("status")) tree["status"] = body["status"];
   } else {

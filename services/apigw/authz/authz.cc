@@ -82,6 +82,13 @@ bool controllers_may(const Attributes& a) {
   if (a.verb == "patch" && a.subresource.empty()) return true;
   if (a.verb == "escalate") return a.resource == "clusterroles";  // the rules of aggregated roles
   if (a.resource == "secrets") return any_of(a.verb, {"delete", "deletecollection"}) || (reads(a) && a.metadata_only);
+  // Certificates of nodes approve themselves; who may have one is asked.
+  if (a.resource == "signers")
+    return (a.verb == "approve" && a.name == "kubernetes.io/kube-apiserver-client-kubelet") ||
+           (a.verb == "sign" && any_of(a.name, {"kubernetes.io/kube-apiserver-client", "kubernetes.io/kubelet-serving",
+                                                "kubernetes.io/kube-apiserver-client-kubelet"}));
+  if (a.resource == "subjectaccessreviews") return a.verb == "create";
+  if (a.resource == "certificatesigningrequests" && any_of(a.subresource, {"approval", "status"})) return writes(a);
   if (reads(a) || any_of(a.verb, {"delete", "deletecollection"})) return true;
   return writes(a) && any_of(a.resource, {"pods",
                                           "replicasets",

@@ -235,6 +235,7 @@ Rule parse_rule(std::string_view line) {
   return rule;
 }
 
+const std::string kJoining = "Group system:bootstrappers:kubeadm:default-node-token";
 const std::string kController = "system:controller:";
 
 std::vector<DefaultRole> parse_roles() {
@@ -282,6 +283,21 @@ std::vector<DefaultBinding> make_bindings() {
       cluster("system:kube-scheduler", {"User system:kube-scheduler"}),
       cluster("system:volume-scheduler", {"User system:kube-scheduler"}),
       cluster("system:node", {}),
+      // Nodes join and renew: a bootstrap token of this group (as kubeadm makes them) may ask for a node's certificate,
+      // and a node for its own next one.
+      {"clusterrolebindings", "", "kubeadm:kubelet-bootstrap", "ClusterRole", "system:node-bootstrapper", {kJoining}},
+      {"clusterrolebindings",
+       "",
+       "kubeadm:node-autoapprove-bootstrap",
+       "ClusterRole",
+       "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+       {kJoining}},
+      {"clusterrolebindings",
+       "",
+       "kubeadm:node-autoapprove-certificate-rotation",
+       "ClusterRole",
+       "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+       {"Group system:nodes"}},
       cluster("system:service-account-issuer-discovery", {"Group system:serviceaccounts"}),
       in("kube-system", "system::extension-apiserver-authentication-reader",
          "extension-apiserver-authentication-reader", {manager, scheduler}),

@@ -341,5 +341,35 @@ TEST_F(AccessTest, WhoApprovesACertificateMustBeTrustedWithItsSigner) {
   EXPECT_TRUE(approved.ok()) << approved.error().message;
 }
 
+TEST_F(AccessTest, ControllersSignForTheBuiltInSignersOnly) {
+  const Identity controllers = identity_of_bus("controllers");
+  const auto may = [&](const char* verb, const char* signer) {
+    return g_.api->authorize(controllers, {.verb = verb, .resource = "signers", .name = signer}).ok();
+  };
+  EXPECT_TRUE(may("approve", "kubernetes.io/kube-apiserver-client-kubelet"));
+  EXPECT_FALSE(may("approve", "kubernetes.io/kubelet-serving")) << "an admin's decision";
+  EXPECT_TRUE(may("sign", "kubernetes.io/kubelet-serving"));
+  EXPECT_TRUE(may("sign", "kubernetes.io/kube-apiserver-client"));
+  EXPECT_FALSE(may("sign", "kubernetes.io/legacy-unknown"));
+  EXPECT_FALSE(may("sign", "acme.io/x"));
+  const auto review = [&](const char* user, const char* group, const char* subresource) {
+    const auto answer = g_.create("subjectaccessreviews", "",
+                                  {{"spec",
+                                    {{"user", user},
+                                     {"groups", {group}},
+                                     {"resourceAttributes",
+                                      {{"group", "certificates.k8s.io"},
+                                       {"resource", "certificatesigningrequests"},
+                                       {"subresource", subresource},
+                                       {"verb", "create"}}}}}},
+                                  &controllers);
+    return answer.ok() && model::to_tree(answer->object)["status"]["allowed"] == true;
+  };
+  EXPECT_TRUE(review("system:node:n1", "system:nodes", "selfnodeclient"));
+  EXPECT_FALSE(review("system:node:n1", "system:nodes", "nodeclient"));
+  EXPECT_TRUE(review("system:bootstrap:abc", "system:bootstrappers:kubeadm:default-node-token", "nodeclient"));
+  EXPECT_FALSE(review("system:bootstrap:abc", "system:bootstrappers", "nodeclient"));
+}
+
 }  // namespace
 }  // namespace gantry::apigw

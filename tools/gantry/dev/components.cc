@@ -56,7 +56,9 @@ class Builder {
          {std::pair("controllers", kControllersHealth), std::pair("scheduler", kSchedulerHealth)}) {
       const std::string space = network_namespace(name);
       std::vector<std::string> more;
-      if (port == kControllersHealth) more = {"--root-ca-file", paths_.pki("ca.crt")};
+      if (port == kControllersHealth)
+        more = {"--root-ca-file",     paths_.pki("ca.crt"),         "--cluster-signing-cert-file",
+                paths_.pki("ca.crt"), "--cluster-signing-key-file", paths_.pki("ca.key")};
       add(name, service(fmt::format("gantry-{}", name), name, port, std::move(more)), {"apigw"},
           http(port, "/readyz", space), space);
     }
