@@ -92,6 +92,8 @@ TEST(Permissions, NobodySpeaksForAnother) {
   EXPECT_TRUE(node.may_publish("gantry.node.n%2E1.up.heartbeat"));
   EXPECT_FALSE(node.may_subscribe("gantry.events.pods.n2.>"));
   EXPECT_FALSE(node.may_publish("gantry.node.n2.up.heartbeat"));
+  EXPECT_TRUE(netproxy_permissions("n1").may_subscribe("gantry.events.networkpolicies.>"));
+  EXPECT_FALSE(netproxy_permissions("n1").may_subscribe("gantry.events.secrets.>"));
   EXPECT_FALSE(scheduler_permissions().may_subscribe("gantry.events.secrets.>"));
   EXPECT_TRUE(scheduler_permissions().may_subscribe("gantry.events.pods.>"));
   EXPECT_TRUE(controllers_permissions().may_subscribe("gantry.node.*.up.heartbeat"));

@@ -81,7 +81,7 @@ Permissions hollow_permissions() {
 
 Permissions netproxy_permissions(std::string_view node) {
   auto p = base(fmt::format("{}{}", kNetproxyPrefix, node));
-  for (const char* resource : {"services", "endpointslices", "nodes"}) {
+  for (const char* resource : {"services", "endpointslices", "nodes", "networkpolicies", "pods", "namespaces"}) {
     add(p.subscribe, {fmt::format("gantry.events.{}.>", resource), fmt::format("gantry.heads.{}.>", resource)});
   }
   return p;

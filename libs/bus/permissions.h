@@ -34,7 +34,7 @@ Permissions node_permissions(std::string_view node);
 /// Identity `hollow`: all the hollow nodes of one process, for benchmarks. Subjects have no patterns within a token, so
 /// it speaks and hears for any node, but neither for sessions nor about what pods refer to.
 Permissions hollow_permissions();
-/// Identity `netproxy-<node>`: events of services, endpointslices and nodes.
+/// Identity `netproxy-<node>`: events of services, endpointslices, nodes, and what policies speak of.
 Permissions netproxy_permissions(std::string_view node);
 /// A person or tool with `gantry`: sends commands as `identity`, reads all events, opens sessions with pods (logs,
 /// exec) whose frames nobody but the gateway shares.

@@ -29,16 +29,24 @@ Proxy::Proxy(UvLoop& loop, bus::Bus& bus, bus::Commands& commands, ProxyConfig c
       services_(kind("services")),
       slices_(kind("endpointslices")),
       nodes_(kind("nodes")),
+      policies_(kind("networkpolicies")),
       ruleset_config_{config_.cluster_cidr},
       nft_(ruleset_config_),
       overlay_(config_.overlay),
       zone_(services_, slices_, config_.cluster_domain) {
   add_service_index(slices_);
   Zone::add_address_index(services_);
-  for (auto* cache : {&services_, &slices_, &nodes_}) {
-    cache->on_change([this](const projection::Change&) { schedule(); });
+  for (auto* cache : {&services_, &slices_, &nodes_, &policies_}) {
+    bool service = cache == &services_ || cache == &slices_;
+    cache->on_change([this, service](const projection::Change&) {
+      services_changed_ = services_changed_ || service;
+      schedule();
+    });
     cache->on_synced([this] { schedule(); });
   }
+  policies_.on_change([this](const projection::Change& change) {
+    if (policy_watch_) policy_watch_->policy(change);
+  });
 }
 
 Status Proxy::start() {
@@ -54,7 +62,7 @@ Status Proxy::start() {
     if (!server.ok()) return server.error();
     dns_ = std::move(*server);
   }
-  for (auto* cache : {&services_, &slices_, &nodes_}) {
+  for (auto* cache : {&services_, &slices_, &nodes_, &policies_}) {
     feeds_.push_back(projection::attach(loop_, bus_, commands_, *cache, bus::Chain{cache->kind().resource, "", ""}));
   }
   return Done{};
@@ -67,6 +75,17 @@ Status Proxy::ready() const {
   return Done{};
 }
 
+bool Proxy::synced() const { return services_.synced() && slices_.synced() && nodes_.synced() && policies_.synced(); }
+
+void Proxy::follow_policies() {
+  if (policies_.size() == 0) {
+    policy_watch_.reset();
+  } else if (!policy_watch_) {
+    policy_watch_ = std::make_unique<PolicyWatch>(loop_, bus_, commands_, config_.node, [this] { schedule(); });
+    policies_.for_each([this](const model::Object& policy) { policy_watch_->policy({{}, policy}); });
+  }
+}
+
 void Proxy::schedule() {
   // Before the first full view there is nothing to say: an empty one would cut every connection that an earlier run
   // made.
@@ -76,9 +95,16 @@ void Proxy::schedule() {
 
 void Proxy::sync() {
   pending_.reset();
-  auto frontends = collect_frontends(services_, slices_, config_.node);
-  auto status = nft_.apply(build_ruleset(frontends, ruleset_config_));
+  follow_policies();
+  // Whole or not at all: the rules of an earlier run stay until there is all that the policies speak of.
+  if (policy_watch_ && !policy_watch_->synced() && !applied_once_) return;
+  auto frontends = services_changed_ ? collect_frontends(services_, slices_, config_.node) : installed_;
+  if (services_changed_) service_rules_ = build_ruleset(frontends, ruleset_config_);
+  Ruleset rules = service_rules_;
+  if (policy_watch_ && policy_watch_->synced()) policy_watch_->book().add_to(rules);
+  auto status = nft_.apply(rules);
   if (status.ok()) {
+    services_changed_ = false;
     if (auto purged = purge_stale_udp(installed_, frontends))
       LOG(INFO) << "forgot stale UDP connections count=" << purged;
     installed_ = std::move(frontends);

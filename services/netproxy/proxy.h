@@ -1,5 +1,6 @@
-// Brings the node's kernel to what the projections say: nftables for Services, the overlay for other nodes, DNS for
-// names. Changes within one turn, or within the minimum interval, are one transaction. Loop's thread only.
+// Brings the node's kernel to what the projections say: nftables for Services and NetworkPolicies, the overlay for
+// other nodes, DNS for names. Changes within one turn, or within the minimum interval, are one transaction. Loop's
+// thread only.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@
 #include "libs/projection/cache.h"
 #include "services/netproxy/dns/server.h"
 #include "services/netproxy/overlay/overlay.h"
+#include "services/netproxy/policy/watch.h"
 #include "services/netproxy/rules/nft.h"
 
 namespace gantry::netproxy {
@@ -40,20 +42,25 @@ class Proxy {
  private:
   void schedule();
   void sync();
-  bool synced() const { return services_.synced() && slices_.synced() && nodes_.synced(); }
+  /// Starts or stops to follow pods and namespaces: only where there are policies are they worth the traffic.
+  void follow_policies();
+  bool synced() const;
 
   UvLoop& loop_;
   bus::Bus& bus_;
   bus::Commands& commands_;
   ProxyConfig config_;
-  projection::Cache services_, slices_, nodes_;
+  projection::Cache services_, slices_, nodes_, policies_;
   RulesetConfig ruleset_config_;
   Nft nft_;
   Overlay overlay_;
   Zone zone_;
   std::unique_ptr<DnsServer> dns_;
   std::vector<std::unique_ptr<bus::Feed>> feeds_;
+  std::unique_ptr<PolicyWatch> policy_watch_;  // while there are policies
   std::vector<Frontend> installed_;
+  Ruleset service_rules_;
+  bool services_changed_ = true;
   Timer pending_;
   bool applied_once_ = false;
   std::string problem_;

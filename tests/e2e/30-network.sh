@@ -68,3 +68,33 @@ test_the_api_from_a_pod() {
 test_names_that_do_not_exist() {
   assert_contains "$(refused from 1 nslookup nothere.default.svc.cluster.local)" "can't find"
 }
+
+test_network_policies() {
+  local ip
+  kubectl delete namespace walls --ignore-not-found --wait
+  kubectl apply -f "$MANIFESTS/policies.yaml"
+  # The probes of its own node are always let in.
+  kubectl wait --for=condition=Ready pod --all -n walls --timeout=60s
+  ip=$(field pod server -n walls '{.status.podIP}')
+  reached() { "$@" timeout 2 wget -q -O - "http://$ip/"; }
+  named() { "$@" timeout 2 wget -q -O - http://server.walls:8000/; }
+  not() { ! "$@"; }
+  within() { kubectl exec -n walls inside -- "$@"; }
+  for i in 1 2; do not reached from $i || fail "client-$i came in"; done
+  kubectl label pod client-1 client-2 walls=open
+  for i in 1 2; do
+    await 20 "client-$i let in" reached from $i
+    named from $i || fail "client-$i does not reach the Service"
+  done
+  not reached from 3 || fail "client-3 came in"
+  kubectl label pod client-1 client-2 walls-
+  for i in 1 2; do await 20 "client-$i locked out" not reached from $i; done
+  not reached within || fail "it came out"
+  kubectl patch networkpolicy deny-all -n walls --type=merge -p "{\"spec\":{\"egress\":[
+    {\"to\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\",\"except\":[\"$ip/32\"]}},{\"podSelector\":{\"matchLabels\":{\"app\":\"server\"}}}],\"ports\":[{\"port\":80,\"endPort\":81}]}]}}"
+  await 20 "the way out" reached within
+  named within || fail "not through the Service"
+  kubectl delete networkpolicy --all -n walls
+  await 20 "no walls any more" reached from 3
+  kubectl delete namespace walls --wait=false
+}

@@ -131,7 +131,9 @@ bool scheduler_may(const Attributes& a) {
 }
 
 bool netproxy_may(const Attributes& a) {
-  if (reads(a)) return any_of(a.resource, {"services", "endpoints", "endpointslices", "nodes", "namespaces"});
+  if (reads(a))
+    return any_of(a.resource,
+                  {"services", "endpoints", "endpointslices", "nodes", "namespaces", "networkpolicies", "pods"});
   return reports_events(a);
 }
 

@@ -6,7 +6,7 @@
 //   fixed rights                  Gantry's own services: what they need does not hang on objects that can be edited
 //     system:gantry:controllers     reads all but the content of Secrets, writes what the controllers own, deletes
 //     system:gantry:scheduler       reads pods and nodes, binds, evicts, reports why not
-//     system:gantry:netproxy:<n>    reads Services, endpoints, nodes and namespaces
+//     system:gantry:netproxy:<n>    reads Services, endpoints, nodes, namespaces, pods and policies
 //     system:gantry:hollow          what a node may, for nodes named hollow-<i> (benchmarks)
 //   RBAC                          everybody (rbac.h)
 #pragma once

@@ -37,6 +37,7 @@ Status Nft::apply(const Ruleset& ruleset) {
     LOG(WARNING) << "incremental update refused, installing the whole table: " << status.error().message;
     valid_ = false;
   }
+  ++whole_;
   auto status = run(full_update(ruleset, config_));
   if (status.ok()) {
     installed_ = ruleset;

@@ -18,6 +18,8 @@ class Nft {
   /// Installs `ruleset`: incrementally when the last apply() succeeded, else the whole table anew. kInternal with nft's
   /// words; the table is then as before.
   Status apply(const Ruleset& ruleset);
+  /// How often apply() installed the whole table.
+  uint64_t whole_updates() const { return whole_; }
   /// Removes the table.
   Status remove();
 
@@ -28,6 +30,7 @@ class Nft {
   std::unique_ptr<Context> context_;
   Ruleset installed_;
   bool valid_ = false;
+  uint64_t whole_ = 0;
 };
 
 /// Forgets the connections of UDP frontends to backends that are in `before` and no more in `after`: without it, a

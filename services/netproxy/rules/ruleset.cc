@@ -9,17 +9,11 @@ namespace {
 
 constexpr std::string_view kMark = "meta mark set meta mark | 0x4000";
 
-/// FNV-1a: chain names must be short and the same on every run.
-std::string hash(std::string_view text) {
-  uint64_t h = 14695981039346656037ULL;
-  for (char c : text) h = (h ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
-  return fmt::format("{:016x}", h);
-}
-
 class Builder {
  public:
   explicit Builder(const RulesetConfig& config) : config_(config) {
-    for (const char* name : {"cluster_ips", "node_ports", "no_endpoints", "no_node_endpoints", "hairpins"})
+    for (const char* name : {"cluster_ips", "node_ports", "no_endpoints", "no_node_endpoints", "hairpins",
+                             "policy_ingress", "policy_egress", "policy_self"})
       out_.elements[name];
   }
 
@@ -118,7 +112,30 @@ void change_elements(std::string& out, std::string_view verb, const std::string&
   out += " }\n";
 }
 
+/// What leads from `before` to `after`: deletions to `removals`, the rest to `adds`.
+void compare_elements(const std::string& set, const std::map<std::string, std::string>& before,
+                      const std::map<std::string, std::string>& after, std::string& removals, std::string& adds) {
+  std::map<std::string, std::string> removed, added;
+  for (const auto& [key, value] : before) {
+    auto now = after.find(key);
+    if (now == after.end() || now->second != value) removed.emplace_hint(removed.end(), key, value);
+  }
+  for (const auto& [key, value] : after) {
+    auto then = before.find(key);
+    if (then == before.end() || then->second != value) added.emplace_hint(added.end(), key, value);
+  }
+  change_elements(removals, "delete", set, removed);
+  change_elements(adds, "add", set, added);
+}
+
 }  // namespace
+
+/// FNV-1a.
+std::string hash(std::string_view text) {
+  uint64_t h = 14695981039346656037ULL;
+  for (char c : text) h = (h ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
+  return fmt::format("{:016x}", h);
+}
 
 Ruleset build_ruleset(const std::vector<Frontend>& frontends, const RulesetConfig& config) {
   Builder builder(config);
@@ -136,11 +153,16 @@ std::string full_update(const Ruleset& ruleset, const RulesetConfig& config) {
       "add set ip gantry no_endpoints { type ipv4_addr . inet_proto . inet_service; }\n"
       "add set ip gantry no_node_endpoints { type inet_proto . inet_service; }\n"
       "add set ip gantry hairpins { type ipv4_addr . ipv4_addr; }\n"
+      "add map ip gantry policy_ingress { type ipv4_addr : verdict; }\n"
+      "add map ip gantry policy_egress { type ipv4_addr : verdict; }\n"
+      "add set ip gantry policy_self { type ipv4_addr . ipv4_addr; }\n"
       "add chain ip gantry services\n"
       "add chain ip gantry refuse\n"
       "add chain ip gantry prerouting { type nat hook prerouting priority -100; policy accept; }\n"
       "add chain ip gantry output { type nat hook output priority -100; policy accept; }\n"
       "add chain ip gantry postrouting { type nat hook postrouting priority 100; policy accept; }\n"
+      "add chain ip gantry from_pods { type filter hook forward priority -2; policy accept; }\n"
+      "add chain ip gantry to_pods { type filter hook forward priority -1; policy accept; }\n"
       "add chain ip gantry filter_input { type filter hook input priority 0; policy accept; }\n"
       "add chain ip gantry filter_forward { type filter hook forward priority 0; policy accept; }\n"
       "add chain ip gantry filter_output { type filter hook output priority 0; policy accept; }\n"
@@ -153,6 +175,13 @@ std::string full_update(const Ruleset& ruleset, const RulesetConfig& config) {
       "add rule ip gantry refuse fib daddr type local meta l4proto . th dport @no_node_endpoints reject\n"
       "add rule ip gantry prerouting jump services\n"
       "add rule ip gantry output jump services\n"
+      // To accept in one hook leads to the next one: what may leave its pod must still be let in by the other.
+      "add rule ip gantry from_pods ct state established,related accept\n"
+      "add rule ip gantry from_pods ip saddr . ip daddr @policy_self accept\n"
+      "add rule ip gantry from_pods ip saddr vmap @policy_egress\n"
+      "add rule ip gantry to_pods ct state established,related accept\n"
+      "add rule ip gantry to_pods ip saddr . ip daddr @policy_self accept\n"
+      "add rule ip gantry to_pods ip daddr vmap @policy_ingress\n"
       "add rule ip gantry filter_input ct state new jump refuse\n"
       "add rule ip gantry filter_forward ct state new jump refuse\n"
       "add rule ip gantry filter_output ct state new jump refuse\n"
@@ -166,27 +195,25 @@ std::string full_update(const Ruleset& ruleset, const RulesetConfig& config) {
 }
 
 std::string incremental_update(const Ruleset& before, const Ruleset& after) {
-  std::string out;
+  std::string out, adds;
+  static const std::map<std::string, std::string> kNone;
   // Remove what leads to chains before the chains, and create chains before what leads to them.
-  std::map<std::string, std::map<std::string, std::string>> added;
   for (const auto& [set, elements] : after.elements) {
-    static const std::map<std::string, std::string> kNone;
     auto it = before.elements.find(set);
-    const auto& old = it == before.elements.end() ? kNone : it->second;
-    std::map<std::string, std::string> removed;
-    for (const auto& [key, value] : old) {
-      auto now = elements.find(key);
-      if (now == elements.end() || now->second != value) removed[key] = value;
-    }
-    for (const auto& [key, value] : elements) {
-      auto then = old.find(key);
-      if (then == old.end() || then->second != value) added[set][key] = value;
-    }
-    change_elements(out, "delete", set, removed);
+    compare_elements(set, it == before.elements.end() ? kNone : it->second, elements, out, adds);
   }
   for (const auto& [name, definition] : after.dynamic_sets) {
     auto it = before.dynamic_sets.find(name);
     if (it == before.dynamic_sets.end()) out += fmt::format("add set ip gantry {} {}\n", name, definition);
+  }
+  for (const auto& [name, set] : after.sets) {
+    auto it = before.sets.find(name);
+    if (it == before.sets.end()) {
+      out += fmt::format("add set ip gantry {} {{ type {}; }}\n", name, set.type);
+      compare_elements(name, kNone, *set.elements, out, adds);
+    } else if (it->second.elements != set.elements) {
+      compare_elements(name, *it->second.elements, *set.elements, out, adds);
+    }
   }
   for (const auto& [name, rules] : after.chains) {
     if (!before.chains.contains(name)) out += fmt::format("add chain ip gantry {}\n", name);
@@ -208,8 +235,10 @@ std::string incremental_update(const Ruleset& before, const Ruleset& after) {
   for (const auto& [name, definition] : before.dynamic_sets) {
     if (!after.dynamic_sets.contains(name)) out += fmt::format("delete set ip gantry {}\n", name);
   }
-  for (const auto& [set, elements] : added) change_elements(out, "add", set, elements);
-  return out;
+  for (const auto& [name, set] : before.sets) {
+    if (!after.sets.contains(name)) out += fmt::format("delete set ip gantry {}\n", name);
+  }
+  return out + adds;
 }
 
 }  // namespace gantry::netproxy
