@@ -100,6 +100,12 @@ TEST(Permissions, NobodySpeaksForAnother) {
   auto team = integrator_permissions("ci", {"gantry.events.*.*.team-a.>"});
   EXPECT_TRUE(team.may_subscribe("gantry.events.pods.*.team-a.>"));
   EXPECT_FALSE(team.may_subscribe("gantry.events.pods.>"));
+  EXPECT_FALSE(team.may_publish("gantry.metrics.team-a.m"));
+  team = integrator_permissions("ci", {}, {"gantry.metrics.team-a.>", "gantry.>"});
+  EXPECT_TRUE(team.may_publish("gantry.metrics.team-a.m"));
+  EXPECT_FALSE(team.may_publish("gantry.events.pods._.team-a.p"));
+  EXPECT_TRUE(controllers_permissions().may_publish("$JS.API.STREAM.INFO.orders"));
+  EXPECT_FALSE(controllers_permissions().may_publish("$JS.API.STREAM.DELETE.orders"));
   EXPECT_TRUE(reserved_identity("node-x") && reserved_identity("apigw") && !reserved_identity("admin"));
 }
 

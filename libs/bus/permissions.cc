@@ -49,7 +49,10 @@ Permissions apigw_permissions() {
 
 Permissions controllers_permissions() {
   auto p = base("controllers");
-  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.heartbeat", "gantry.node.*.up.stats"});
+  add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.heartbeat", "gantry.node.*.up.stats",
+                    "gantry.metrics.>"});
+  // How much waits in a stream, and for a consumer: what workloads may be scaled by.
+  add(p.publish, {"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*"});
   return p;
 }
 
@@ -90,14 +93,17 @@ Permissions netproxy_permissions(std::string_view node) {
 Permissions operator_permissions(std::string_view identity) {
   auto p = base(identity);
   auto client = fmt::format("gantry.client.{}", encode_token(identity));
-  add(p.publish, {client + ".open", client + ".*.in"});
+  add(p.publish, {client + ".open", client + ".*.in", "gantry.metrics.>"});
   add(p.subscribe, {"gantry.events.>", "gantry.heads.>", "gantry.node.*.up.trace", client + ".*.out"});
   return p;
 }
 
-Permissions integrator_permissions(std::string_view identity, std::vector<std::string> subjects) {
+Permissions integrator_permissions(std::string_view identity, std::vector<std::string> subscribe,
+                                   std::vector<std::string> publish) {
   auto p = base(identity);
-  p.subscribe.insert(p.subscribe.end(), subjects.begin(), subjects.end());
+  p.subscribe.insert(p.subscribe.end(), subscribe.begin(), subscribe.end());
+  p.publish.insert(p.publish.end(), publish.begin(), publish.end());
+  if (!publish.empty()) p.publish_deny = {"gantry.events.>", "gantry.heads.>", "gantry.node.>", "gantry.session.>"};
   return p;
 }
 

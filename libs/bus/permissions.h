@@ -25,7 +25,8 @@ struct Permissions {
 
 /// The gateway: everything under gantry.>, the answers to everybody, and JetStream's API for the stream of events.
 Permissions apigw_permissions();
-/// Reads all events (a Secret's carries metadata only, which garbage collection needs) and hears heartbeats.
+/// Reads all events (a Secret's carries metadata only, which garbage collection needs), hears heartbeats and metrics,
+/// and asks JetStream how much waits.
 Permissions controllers_permissions();
 /// Reads all events but those of secrets.
 Permissions scheduler_permissions();
@@ -39,9 +40,10 @@ Permissions netproxy_permissions(std::string_view node);
 /// A person or tool with `gantry`: sends commands as `identity`, reads all events, opens sessions with pods (logs,
 /// exec) whose frames nobody but the gateway shares.
 Permissions operator_permissions(std::string_view identity);
-/// Reads exactly `subjects`, e.g. gantry.events.*.*.team-a.>, and may send commands (what they may do is apigw's to
-/// decide).
-Permissions integrator_permissions(std::string_view identity, std::vector<std::string> subjects);
+/// Reads exactly `subscribe`, e.g. gantry.events.*.*.team-a.>, says `publish`, e.g. gantry.metrics.team-a.> (nothing
+/// that only services say), and may send commands (what they may do is apigw's to decide).
+Permissions integrator_permissions(std::string_view identity, std::vector<std::string> subscribe,
+                                   std::vector<std::string> publish = {});
 
 /// Names that only services and nodes may bear: an operator or integrator must not be called so.
 bool reserved_identity(std::string_view identity);

@@ -29,8 +29,8 @@ namespace gantry::controllers {
 namespace {
 
 std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& config, NodeHealth& health,
-                                 const PodUsage& usage, ScalingHistory& scaling) {
-  if (name == "autoscaling") return std::make_unique<AutoscalingController>(usage, scaling);
+                                 const Measurements& measured, ScalingHistory& scaling) {
+  if (name == "autoscaling") return std::make_unique<AutoscalingController>(measured, scaling);
   if (name == "clusterrole") return std::make_unique<ClusterRoleController>();
   if (name == "csr-approving") return std::make_unique<CertificateApprover>();
   if (name == "csr-cleaner") return std::make_unique<CertificateCleaner>();
@@ -95,13 +95,12 @@ Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config
       commands_(commands),
       config_(std::move(config)),
       recorder_(loop, commands, "controllers", config_.instance),
-      health_(loop, config_.node_monitor_grace),
-      usage_(loop, bus) {
+      health_(loop, config_.node_monitor_grace) {
   for (const std::string& name : config_.controllers.empty() ? names() : config_.controllers) {
     auto member = std::make_unique<Member>();
-    member->controller = make(name, config_, health_, usage_, scaling_);
+    member->controller = make(name, config_, health_, measured_, scaling_);
     member->runner = std::make_unique<Runner>(loop_, commands_, view_, *member->controller, &recorder_);
-    if (name == "autoscaling") usage_.board = std::make_unique<usage::UsageBoard>(loop_, bus_);
+    if (name == "autoscaling") measure(*member);
     if (name == "nodelifecycle") {
       heartbeats_ = std::make_unique<HeartbeatListener>(bus_, health_);
       health_.on_return([runner = member->runner.get()](const std::string& node) { runner->enqueue(node); });
@@ -116,6 +115,19 @@ Team::Team(Loop& loop, bus::Bus& bus, bus::Commands& commands, TeamConfig config
 }
 
 Team::~Team() = default;
+
+void Team::measure(Member& autoscaler) {
+  measured_.usage = std::make_unique<usage::UsageBoard>(loop_, bus_);
+  measured_.metrics = std::make_unique<usage::MetricBoard>(loop_, bus_);
+  Runner* runner = autoscaler.runner.get();
+  measured_.metrics->on_change([this, runner](const std::string& ns, const std::string& name) {
+    if (!runner->leading()) return;
+    for (const std::string& key : AutoscalingController::keys_of_metric(view_, ns, name)) runner->enqueue(key);
+  });
+  measured_.queues = std::make_unique<QueueWatch>(loop_, bus_, *measured_.metrics, [this, runner] {
+    return runner->leading() ? queues_wanted(view_) : std::set<Queue>();
+  });
+}
 
 void Team::elect(Member& member) {
   std::string lease = fmt::format("controllers-{}", member.controller->name());

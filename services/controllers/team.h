@@ -13,6 +13,7 @@
 #include "libs/service/election.h"
 #include "services/controllers/autoscaling/autoscaling.h"
 #include "services/controllers/certificates/authority.h"
+#include "services/controllers/autoscaling/queues.h"
 #include "services/controllers/framework/runner.h"
 #include "services/controllers/framework/view.h"
 #include "services/controllers/nodelifecycle/health.h"
@@ -56,6 +57,7 @@ class Team {
 
  private:
   void elect(Member& member);
+  void measure(Member& autoscaler);
 
   Loop& loop_;
   bus::Bus& bus_;
@@ -64,15 +66,19 @@ class Team {
   View view_;
   projection::Recorder recorder_;
   NodeHealth health_;
-  struct Usage final : PodUsage {
-    Usage(Loop& loop, bus::Bus& bus) : loop(loop), bus(bus) {}
+  struct Measured final : Measurements {
     std::optional<usage::PodMeasured> pod(std::string_view uid) const override {
-      return board ? board->pod(uid) : std::nullopt;
+      return usage ? usage->pod(uid) : std::nullopt;
     }
-    Loop& loop;
-    bus::Bus& bus;
-    std::unique_ptr<usage::UsageBoard> board;  // of the process that has the autoscaler
-  } usage_;
+    void pushed(std::string_view ns, std::string_view name,
+                const std::function<void(const usage::Sample&)>& visit) const override {
+      if (metrics) metrics->for_each(ns, name, visit);
+    }
+    // Of the process that has the autoscaler.
+    std::unique_ptr<usage::UsageBoard> usage;
+    std::unique_ptr<usage::MetricBoard> metrics;
+    std::unique_ptr<QueueWatch> queues;
+  } measured_;
   ScalingHistory scaling_;
   std::unique_ptr<HeartbeatListener> heartbeats_;
   std::vector<std::unique_ptr<Member>> members_;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "libs/bus/identity.h"
+#include "libs/bus/permissions.h"
 #include "tools/gantry/client/client_commands.h"
 #include "tools/gantry/dev/dev_commands.h"
 
@@ -15,6 +16,7 @@ namespace {
 void add_credentials_command(CLI::App& app, int& exit_code) {
   struct Options {
     std::string authority, identity;
+    std::vector<std::string> subscribe, publish;
     int64_t lifetime = 0;
   };
   auto options = std::make_shared<Options>();
@@ -22,6 +24,8 @@ void add_credentials_command(CLI::App& app, int& exit_code) {
   command->add_option("identity", options->identity, "Name on the bus")->required();
   command->add_option("--authority", options->authority, "Folder with the cluster's keys; made if it is not there")
       ->required();
+  command->add_option("--subscribe", options->subscribe, "For an integrator: a subject that it may read");
+  command->add_option("--publish", options->publish, "For an integrator: a subject that it may publish on");
   command->add_option("--lifetime", options->lifetime, "Seconds; 0: for ever")->capture_default_str();
   command->callback([options, &exit_code] {
     auto authority = gantry::bus::Authority::load_or_create(options->authority, "gantry");
@@ -30,8 +34,16 @@ void add_credentials_command(CLI::App& app, int& exit_code) {
       exit_code = 1;
       return;
     }
-    fmt::print("{}", authority->user_credentials(options->identity, gantry::bus::permissions_for(options->identity),
-                                                 ::time(nullptr), options->lifetime));
+    const bool integrator = !options->subscribe.empty() || !options->publish.empty();
+    if (integrator && gantry::bus::reserved_identity(options->identity)) {
+      fmt::print(stderr, "{}: a service or node is called so: its permissions are fixed\n", options->identity);
+      exit_code = 1;
+      return;
+    }
+    const auto permissions =
+        integrator ? gantry::bus::integrator_permissions(options->identity, options->subscribe, options->publish)
+                   : gantry::bus::permissions_for(options->identity);
+    fmt::print("{}", authority->user_credentials(options->identity, permissions, ::time(nullptr), options->lifetime));
   });
 }
 

@@ -203,21 +203,27 @@ TEST(Cases, Jobs) {
 }
 
 TEST(Cases, Autoscaling) {
-  expect("horizontalpodautoscalers", R"({"spec":{"maxReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"a"}}})",
-         {{R"({"spec":{"minReplicas":3}})",
-           {"spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"}},
-          {R"({"spec":{"maxReplicas":null,"scaleTargetRef":{"name":""}}})",
-           {"spec.scaleTargetRef.name: Required value", "spec.maxReplicas: Invalid value: 0: must be greater than 0"}},
-          {R"({"spec":{"metrics":[{"type":"Resource"}]}})",
-           {"spec.metrics[0].resource: Required value: must populate information for the given metric source"}},
-          {R"({"spec":{"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization"}}}]}})",
-           {"spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or "
-            "a target utilization"}},
-          {R"({"spec":{"behavior":{"scaleUp":{"policies":[{"type":"No","value":0,"periodSeconds":9999}]}}}})",
-           {"spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 9999: must be less than or equal to 1800",
-            "spec.behavior.scaleUp.policies[0].type: Unsupported value: \"No\": supported values: \"Percent\", "
-            "\"Pods\"",
-            "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than 0"}}});
+  expect(
+      "horizontalpodautoscalers", R"({"spec":{"maxReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"a"}}})",
+      {{R"({"spec":{"minReplicas":3}})",
+        {"spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"}},
+       {R"({"spec":{"minReplicas":0}})",
+        {"spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero "
+         "replicas"}},
+       {R"({"spec":{"minReplicas":0,"metrics":[{"type":"External","external":{"metric":{"name":"m"},"target":{"type":"Value","value":"1"}}}]}})",
+        {}},
+       {R"({"spec":{"maxReplicas":null,"scaleTargetRef":{"name":""}}})",
+        {"spec.scaleTargetRef.name: Required value", "spec.maxReplicas: Invalid value: 0: must be greater than 0"}},
+       {R"({"spec":{"metrics":[{"type":"Resource"}]}})",
+        {"spec.metrics[0].resource: Required value: must populate information for the given metric source"}},
+       {R"({"spec":{"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization"}}}]}})",
+        {"spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or "
+         "a target utilization"}},
+       {R"({"spec":{"behavior":{"scaleUp":{"policies":[{"type":"No","value":0,"periodSeconds":9999}]}}}})",
+        {"spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 9999: must be less than or equal to 1800",
+         "spec.behavior.scaleUp.policies[0].type: Unsupported value: \"No\": supported values: \"Percent\", "
+         "\"Pods\"",
+         "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than 0"}}});
   expect("poddisruptionbudgets", R"({"spec":{"minAvailable":1}})",
          {{R"({"spec":{"minAvailable":"101%"}})",
            {"spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%"}},

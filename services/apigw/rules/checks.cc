@@ -205,8 +205,6 @@ void check_value(Is is, std::string_view words, const At& at, std::string_view t
       return within(0, INT64_MAX, kNotNegative);
     case Is::kPositive:
       return within(1, INT64_MAX, "must be greater than 0");
-    case Is::kFrom1:
-      return within(1, INT64_MAX, "must be greater than or equal to 1");
     case Is::kPercent:
       return within(0, 100, "must be between 0 and 100, inclusive");
     case Is::kPort:

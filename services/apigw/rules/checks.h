@@ -41,7 +41,6 @@ enum class Is : uint8_t {
   kRequired,     // there and not empty; `words`: the detail
   kNotNegative,  // >= 0
   kPositive,     // > 0
-  kFrom1,        // >= 1
   kPercent,      // 0 to 100
   kPort,         // a port's number, 1 to 65535
   kId,           // of a user or group: 0 to 2^31 - 1

@@ -100,7 +100,7 @@ constexpr FieldRule kRules[] = {
     {"batch_v1.CronJobSpec", "failedJobsHistoryLimit", Is::kNotNegative},
     // Autoscaling
     {"autoscaling_v2.HorizontalPodAutoscalerSpec", "maxReplicas", Is::kPositive},
-    {"autoscaling_v2.HorizontalPodAutoscalerSpec", "minReplicas", Is::kFrom1},
+    {"autoscaling_v2.HorizontalPodAutoscalerSpec", "minReplicas", Is::kNotNegative},
     {"autoscaling_v2.CrossVersionObjectReference", "kind", Is::kPathSegment},
     {"autoscaling_v2.CrossVersionObjectReference", "name", Is::kPathSegment},
     {"autoscaling_v2.MetricSpec", "type", Is::kRequired, "must specify a metric source type"},

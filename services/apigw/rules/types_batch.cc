@@ -281,6 +281,13 @@ void autoscaler(const hpa::HorizontalPodAutoscalerSpec& spec, const std::string&
   const int most = spec.max_replicas().value_or(0);
   if (most > 0 && spec.min_replicas() && *spec.min_replicas() > most)
     problems.invalid(at + ".maxReplicas", most, "must be greater than or equal to `minReplicas`");
+  if (!spec.min_replicas() || *spec.min_replicas() != 0) return;
+  // A pod that is not there uses nothing: something else must say when it is wanted again.
+  for (uoffset_t i = 0; i < count(spec.metrics()); ++i) {
+    if (one_of(str(spec.metrics()->Get(i)->type()), {"Object", "External"})) return;
+  }
+  problems.forbidden(at + ".metrics",
+                     "must specify at least one Object or External metric to support scaling to zero replicas");
 }
 
 void budget(const api::policy_v1::PodDisruptionBudgetSpec& spec, const std::string& at, Problems& problems) {

@@ -1,13 +1,11 @@
 #include "services/controllers/autoscaling/autoscaling.h"
 
 #include "libs/model/json.h"
-#include "libs/model/quantity.h"
 #include "libs/model/schema.h"
 #include "libs/model/selector.h"
 #include "libs/model/walk.h"
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
-#include "services/controllers/autoscaling/measure.h"
 #include "services/controllers/framework/commands.h"
 #include "services/controllers/framework/report.h"
 
@@ -40,33 +38,21 @@ std::optional<model::LabelSelector> selector_of(const model::Object& target) {
   return selector.ok() ? std::optional(std::move(*selector)) : std::nullopt;
 }
 
-/// A resource metric, of whole pods or of one container of each.
-struct Asked {
-  std::string resource, container;  // container "": all
-  const hpa::MetricTarget* target = nullptr;
-};
-
-std::string describe(const Asked& asked, bool utilization) {
-  return fmt::format("{} {}resource{}", asked.resource, asked.container.empty() ? "" : "container ",
-                     utilization ? " utilization (percentage of request)" : "");
+bool same_but_for_numbers(const model::Object& object, json status) {
+  json before = status_of(object);
+  before.erase("currentMetrics"), status.erase("currentMetrics");
+  return before == status;
 }
 
-struct Metric {
-  Result<Proposal> proposal = Error{};
-  std::string name;    // as conditions and events call it
-  std::string reason;  // of a failure, e.g. FailedGetResourceMetric
-  json status;
-};
-
 struct Step {
-  const PodUsage& usage;
+  const Measurements& measurements;
   const model::Object object;
   const hpa::HorizontalPodAutoscalerSpec& spec;
   const int64_t now;
   Decision decision;
   json status;
   std::vector<model::Object> pods;
-  int32_t current = 0;
+  int32_t current = 0, reported = 0;
 
   void note(const char* type, std::string_view reason, std::string message) {
     decision.notes.push_back({object, type, std::string(reason), std::move(message)});
@@ -76,111 +62,20 @@ struct Step {
     if (set_condition(status, {condition, "False", reason, message}, now)) note("Warning", reason, message);
   }
 
-  /// What the pod's containers request, and use.
-  Status measure(ScaledPod& scaled, const Asked& asked, bool utilization) const {
-    const bool cpu = asked.resource == "cpu";
-    const auto* spec_of_pod = scaled.object.as<api::core_v1::Pod>()->spec();
-    for (flatbuffers::uoffset_t i = 0; utilization && spec_of_pod != nullptr && spec_of_pod->containers() != nullptr &&
-                                       i < spec_of_pod->containers()->size();
-         ++i) {
-      const auto* container = spec_of_pod->containers()->Get(i);
-      if (!asked.container.empty() && str(container->name()) != asked.container) continue;
-      const auto* requests = container->resources() == nullptr ? nullptr : container->resources()->requests();
-      auto amount = model::Quantity::parse(str(model::lookup(requests, asked.resource)));
-      if (!amount.ok() || amount->milli() == 0)
-        return Error{.code = Code::kUnavailable,
-                     .message = fmt::format("missing request for {} in container {} of Pod {}", asked.resource,
-                                            str(container->name()), scaled.object.name())};
-      scaled.requested += amount->milli();
-    }
-    const auto measured = usage.pod(scaled.object.uid());
-    if (!measured) return Done{};
-    PodUse use{0, measured->time / 1'000'000,
-               std::chrono::duration_cast<std::chrono::seconds>(measured->window).count()};
-    bool any = false;
-    for (const auto& [name, used] : measured->containers) {
-      if (!asked.container.empty() && name != asked.container) continue;
-      use.milli += cpu ? static_cast<int64_t>(used.cpu_nanocores / 1'000'000)
-                       : static_cast<int64_t>(used.memory_working_set) * 1000;
-      any = true;
-    }
-    if (any) scaled.use = use;
-    return Done{};
-  }
-
-  Tolerances tolerances() const {
-    Tolerances t;
-    auto read = [](const hpa::HPAScalingRules* rules, double& out) {
-      if (rules == nullptr || rules->tolerance() == nullptr) return;
-      if (auto q = model::Quantity::parse(str(rules->tolerance())); q.ok())
-        out = static_cast<double>(q->milli()) / 1000;
-    };
-    if (spec.behavior() != nullptr)
-      read(spec.behavior()->scale_up(), t.up), read(spec.behavior()->scale_down(), t.down);
-    return t;
-  }
-
-  Metric resource_metric(const Asked& asked, const char* type) const {
-    Metric metric;
-    Target target;
-    target.cpu = asked.resource == "cpu";
-    if (asked.target != nullptr && asked.target->average_utilization()) {
-      target.utilization = *asked.target->average_utilization();
-    } else if (asked.target == nullptr) {
-      target.utilization = 80;
-    } else if (auto q = model::Quantity::parse(str(asked.target->average_value())); q.ok()) {
-      target.average_milli = q->milli();
-    }
-    metric.name = describe(asked, target.utilization.has_value());
-    metric.reason = asked.container.empty() ? "FailedGetResourceMetric" : "FailedGetContainerResourceMetric";
-    const std::string what = target.utilization ? "utilization" : "usage";
-    auto failed = [&](const std::string& why) {
-      metric.proposal = Error{.code = Code::kUnavailable,
-                              .message = fmt::format("failed to get {} {}: {}", asked.resource, what, why)};
-      return metric;
-    };
-    if (!target.utilization && target.average_milli == 0) return failed("no target");
-    std::vector<ScaledPod> scaled;
-    for (const model::Object& pod : pods) {
-      ScaledPod one{.object = pod, .use = {}, .requested = 0};
-      if (auto done = measure(one, asked, target.utilization.has_value()); !done.ok())
-        return failed(done.error().message);
-      scaled.push_back(std::move(one));
-    }
-    auto proposal = propose(scaled, current, target, tolerances(), now);
-    if (!proposal.ok()) return failed(proposal.error().message);
-    json now_is = json::object();
-    if (proposal->utilization) now_is["averageUtilization"] = *proposal->utilization;
-    now_is["averageValue"] = target.cpu ? model::Quantity::from_milli(proposal->average_milli).to_string()
-                                        : std::to_string(proposal->average_milli / 1000);
-    json part = {{"name", asked.resource}, {"current", now_is}};
-    if (!asked.container.empty()) part["container"] = asked.container;
-    metric.status = {{"type", type}, {asked.container.empty() ? "resource" : "containerResource", part}};
-    metric.proposal = *proposal;
-    return metric;
-  }
-
-  Metric metric_of(const hpa::MetricSpec& wanted) const {
-    const std::string type(str(wanted.type()));
-    if (const auto* r = wanted.resource(); type == "Resource" && r != nullptr)
-      return resource_metric({std::string(str(r->name())), "", r->target()}, "Resource");
-    if (const auto* r = wanted.container_resource(); type == "ContainerResource" && r != nullptr)
-      return resource_metric({std::string(str(r->name())), std::string(str(r->container())), r->target()},
-                             "ContainerResource");
-    Metric metric;
-    metric.reason = fmt::format("FailedGet{}Metric", type);
-    metric.proposal = Error{.code = Code::kUnavailable,
-                            .message = fmt::format("unable to get {} metric: no metrics API serves it", type)};
-    return metric;
-  }
-
   /// The largest proposal; nullopt (and conditions) when the metrics do not say enough.
   std::optional<std::pair<int32_t, std::string>> compute() {
+    const Scene scene{.measurements = measurements,
+                      .ns = object.ns(),
+                      .spec = spec,
+                      .pods = pods,
+                      .current = current,
+                      .reported = reported,
+                      .now = now};
     std::vector<Metric> metrics;
     if (spec.metrics() == nullptr || spec.metrics()->size() == 0) {
-      metrics.push_back(resource_metric({"cpu", "", nullptr}, "Resource"));
+      metrics.push_back(read_metric(scene, nullptr));
     } else {
-      for (const auto* wanted : *spec.metrics()) metrics.push_back(metric_of(*wanted));
+      for (const auto* wanted : *spec.metrics()) metrics.push_back(read_metric(scene, wanted));
     }
     std::optional<std::pair<int32_t, std::string>> best;
     const Metric* failed = nullptr;
@@ -226,6 +121,8 @@ struct Step {
 
   void run(const model::Object& target, ScalingRecord& record) {
     current = replicas_of(target);
+    if (const std::string text = model::text_at(target, "status.replicas"); !text.empty())
+      reported = static_cast<int32_t>(std::stoll(text));
     const int32_t min = spec.min_replicas().value_or(1), max = spec.max_replicas().value_or(1);
     set_condition(
         status,
@@ -284,12 +181,32 @@ void AutoscalingController::keys_for(const View& view, std::string_view resource
   });
 }
 
+std::vector<std::string> AutoscalingController::keys_of_metric(const View& view, const std::string& ns,
+                                                               const std::string& name) {
+  std::vector<std::string> keys;
+  auto look = [&](const model::Object& o) {
+    const auto* spec = o.as<HorizontalPodAutoscaler>()->spec();
+    if (spec == nullptr || spec->metrics() == nullptr) return;
+    for (const auto* metric : *spec->metrics()) {
+      auto names = [&](const auto* source) {
+        return source != nullptr && source->metric() != nullptr && str(source->metric()->name()) == name;
+      };
+      if (!names(metric->pods()) && !names(metric->object()) && !names(metric->external())) continue;
+      keys.push_back(make_key(o));
+      return;
+    }
+  };
+  const auto& all = view.cache("horizontalpodautoscalers");
+  ns.empty() ? all.for_each(look) : all.for_each_in(ns, look);
+  return keys;
+}
+
 Decision AutoscalingController::decide(const View& view, const std::string& key, WallMicros now, const Memory&) const {
   const model::Object* found = view.find("horizontalpodautoscalers", key);
   if (found == nullptr || model::is_deleting(found->meta())) return {};
   const auto* spec = found->as<HorizontalPodAutoscaler>()->spec();
   if (spec == nullptr || spec->scale_target_ref() == nullptr) return {};
-  Step step{.usage = usage_,
+  Step step{.measurements = measurements_,
             .object = *found,
             .spec = *spec,
             .now = now / 1'000'000,
@@ -316,7 +233,11 @@ Decision AutoscalingController::decide(const View& view, const std::string& key,
     step.run(*target, history_.of(found->uid()));
     step.decision.wake(now + kLookAgain);
   }
-  report_status(step.object, step.status, step.decision);
+  // Metrics may come faster than anybody reads them: their numbers alone are told once a second.
+  ScalingRecord& record = history_.of(found->uid());
+  if (now - record.told < kLookAgain && step.decision.commands.empty() && same_but_for_numbers(*found, step.status))
+    return std::move(step.decision);
+  if (report_status(step.object, step.status, step.decision)) record.told = now;
   return std::move(step.decision);
 }
 

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "libs/bus/permissions.h"
+#include "libs/bus/testing/fake_bus.h"
 #include "libs/model/json.h"
 #include "services/controllers/autoscaling/measure.h"
+#include "services/controllers/autoscaling/queues.h"
 #include "services/controllers/framework/testing/dice.h"
 #include "services/controllers/framework/testing/harness.h"
 #include "services/controllers/replicaset/replicaset.h"
@@ -15,7 +18,7 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 
 /// Every pod uses the same; those not ready are not measured.
-struct FakeUsage : PodUsage {
+struct FakeUsage : Measurements {
   explicit FakeUsage(testing::Harness& harness) : h(harness) {}
   std::optional<usage::PodMeasured> pod(std::string_view uid) const override {
     if (milli < 0) return std::nullopt;
@@ -26,7 +29,14 @@ struct FakeUsage : PodUsage {
     m.containers.emplace_back("side", usage::Usage{0, 0});
     return m;
   }
+  void pushed(std::string_view ns, std::string_view name,
+              const std::function<void(const usage::Sample&)>& visit) const override {
+    board.for_each(ns, name, visit);
+  }
   testing::Harness& h;
+  gantry::testing::FakeNetwork net{h.loop};
+  std::unique_ptr<gantry::testing::FakeBus> bus = net.connect("controllers", bus::controllers_permissions());
+  usage::MetricBoard board{h.loop, *bus};
   int64_t milli = -1;
 };
 
@@ -79,10 +89,118 @@ struct AutoscalingTest : ::testing::Test {
     }
     return json::object();
   }
+  /// As a program does; it takes effect as in the Team.
+  void push(const char* name, std::string_view data) {
+    auto team = used.net.connect("team");
+    ASSERT_TRUE(team->publish(fmt::format("gantry.metrics.d.{}", name), data).ok());
+    h.pass(1ms);
+  }
+  void listen() {
+    used.board.on_change([this](const std::string& ns, const std::string& name) {
+      for (const auto& key : AutoscalingController::keys_of_metric(h.view, ns, name)) h.runner().enqueue(key);
+    });
+  }
+  /// A metric of one number for all; `target` e.g. "averageValue":"10".
+  static std::string external(std::string_view name, std::string_view selector, std::string_view target) {
+    return fmt::format(
+        R"("metrics":[{{"type":"External","external":{{"metric":{{"name":"{}","selector":{{"matchLabels":{}}}}},"target":{{"type":"{}",{}}}}}}}])",
+        name, selector, target.starts_with("\"average") ? "AverageValue" : "Value", target);
+  }
   testing::Harness h;
   FakeUsage used{h};
   ScalingHistory history;
 };
+
+constexpr const char* kAtOnce = R"("behavior":{"scaleDown":{"stabilizationWindowSeconds":0}},)";
+
+TEST_F(AutoscalingTest, FromZeroAndBackByWhatWaitsInAStream) {
+  auto server = used.net.connect("nats-server");
+  int messages = 0, pending = -1;
+  auto answer = [&](const bus::Message& m, std::string text) { ASSERT_TRUE(server->publish(m.reply, text).ok()); };
+  auto stream = server->subscribe("$JS.API.STREAM.INFO.orders", "", [&](const bus::Message& m) {
+    answer(m, fmt::format(R"({{"state":{{"messages":{}}}}})", messages));
+  });
+  auto consumer = server->subscribe("$JS.API.CONSUMER.INFO.orders.*", "", [&](const bus::Message& m) {
+    answer(m, pending < 0 ? R"({"error":{"code":404}})"
+                          : fmt::format(R"({{"num_pending":{},"num_ack_pending":1}})", pending));
+  });
+  QueueWatch watch(h.loop, *used.bus, used.board, [this] { return queues_wanted(h.view); });
+  listen();
+  web(0);
+  scaler(fmt::format(R"("minReplicas":0,"maxReplicas":10,{}{})", kAtOnce,
+                     external("nats_stream_messages", R"({"stream":"orders"})", R"("averageValue":"10")")));
+  h.run(1s);
+  EXPECT_EQ(replicas(), 0);
+  EXPECT_EQ(condition("ScalingActive")["status"], "True");
+  messages = 25;
+  h.pass(600ms);
+  EXPECT_EQ(replicas(), 3);
+  settle(5s);
+  EXPECT_EQ(status()["currentMetrics"][0]["external"]["current"]["averageValue"], "8334m");
+  EXPECT_EQ(status()["currentMetrics"][0]["external"]["metric"]["selector"]["matchLabels"]["stream"], "orders");
+  messages = 0;
+  settle(2s);
+  EXPECT_EQ(replicas(), 0);
+  // A consumer's lag, which is not there at first.
+  h.cluster.edit(
+      "horizontalpodautoscalers", "d/a",
+      fmt::format(R"({{"spec":{{{}}}}})", external("nats_consumer_pending", R"({"stream":"orders","consumer":"c.x"})",
+                                                   R"("averageValue":"2")")));
+  settle(2s);
+  EXPECT_EQ(condition("ScalingActive")["reason"], "FailedGetExternalMetric");  // no consumer can be called so
+  h.cluster.edit(
+      "horizontalpodautoscalers", "d/a",
+      fmt::format(R"({{"spec":{{{}}}}})",
+                  external("nats_consumer_pending", R"({"stream":"orders","consumer":"c"})", R"("averageValue":"2")")));
+  settle(2s);
+  EXPECT_EQ(condition("ScalingActive")["reason"], "FailedGetExternalMetric");
+  pending = 6;
+  h.pass(600ms);
+  EXPECT_EQ(replicas(), 4);
+  EXPECT_TRUE(used.bus->violations().empty());
+}
+
+TEST_F(AutoscalingTest, PushedMetricsActAtOnce) {
+  listen();
+  web(2);
+  scaler(R"("maxReplicas":20,"behavior":{"scaleDown":{"stabilizationWindowSeconds":0},
+        "scaleUp":{"policies":[{"type":"Percent","value":900,"periodSeconds":15}]}},"metrics":[
+      {"type":"Pods","pods":{"metric":{"name":"requests","selector":{"matchLabels":{"verb":"get"}}},"target":{"type":"AverageValue","averageValue":"10"}}},
+      {"type":"Object","object":{"describedObject":{"apiVersion":"v1","kind":"Service","name":"web"},"metric":{"name":"queued"},"target":{"type":"Value","value":"100"}}}])");
+  h.run(1s);
+  settle(3s);
+  EXPECT_EQ(condition("ScalingActive")["reason"], "FailedGetPodsMetric");
+  auto each = [&](int value) {
+    std::string all = "[";
+    for (const std::string& key : h.cluster.keys("pods"))
+      all += fmt::format(
+          R"({}{{"value":{},"pod":"{}","labels":{{"verb":"get"}}}},{{"value":999,"pod":"{}","labels":{{"verb":"put"}}}})",
+          all.size() > 1 ? "," : "", value, key.substr(2), key.substr(2));
+    push("requests", all + "]");
+  };
+  each(20);
+  h.pass(10ms);
+  EXPECT_EQ(replicas(), 4);
+  settle(2s);
+  each(10);
+  push("queued", R"({"value":"300","object":{"kind":"Service","name":"web"}})");
+  h.pass(200ms);
+  EXPECT_EQ(replicas(), 12);  // three times as many as are ready
+  settle(2s);
+  EXPECT_EQ(status()["currentMetrics"][1]["object"]["current"]["value"], "300");
+  EXPECT_EQ(status()["currentMetrics"][0]["pods"]["current"]["averageValue"], "10");
+  push("queued", R"({"value":"10","object":{"kind":"Service","name":"web"}})");
+  each(1);
+  h.pass(200ms);
+  EXPECT_EQ(replicas(), 1);
+  // Its numbers alone are not written each time.
+  settle(16s);
+  const size_t before = h.cluster.log.size();
+  for (int i = 0; i < 100; ++i)
+    push("queued", fmt::format(R"({{"value":{},"object":{{"kind":"Service","name":"web"}}}})", 95 + i % 9)),
+        h.pass(99ms);
+  EXPECT_LE(h.cluster.log.size() - before, 11u);
+}
 
 TEST_F(AutoscalingTest, UpAtOnceDownAfterTheWindow) {
   web(2);
@@ -188,6 +306,19 @@ TEST_F(AutoscalingTest, AtZeroItIsSwitchedOff) {
   settle(3s);
   EXPECT_EQ(replicas(), 0);
   EXPECT_EQ(condition("ScalingActive")["reason"], "ScalingDisabled");
+}
+
+TEST(Propose, OneNumberForAll) {
+  auto wanted = [](Whole w) { return propose_whole(w, {})->replicas; };
+  EXPECT_EQ(wanted({.milli = 25'000, .target_milli = 10'000, .per_pod = true}), 3);
+  EXPECT_EQ(wanted({.milli = 0, .target_milli = 10'000, .per_pod = true}), 0);
+  EXPECT_EQ(wanted({.milli = 31'000, .target_milli = 10'000, .per_pod = true, .current = 3, .reported = 3}), 3);
+  EXPECT_EQ(wanted({.milli = 0, .target_milli = 10'000, .per_pod = true, .current = 3, .reported = 3}), 0);
+  EXPECT_EQ(wanted({.milli = 5'000, .target_milli = 2'000}), 3);
+  EXPECT_EQ(wanted({.milli = 5'000, .target_milli = 2'000, .current = 2, .reported = 2, .ready = 2}), 5);
+  EXPECT_EQ(wanted({.milli = 5'000, .target_milli = 2'000, .current = 2, .reported = 2, .ready = 0}), 2);
+  EXPECT_EQ(wanted({.milli = -5'000, .target_milli = 2'000, .per_pod = true, .current = 2, .reported = 2}), 0);
+  EXPECT_FALSE(propose_whole({.milli = 1, .target_milli = 0}, {}).ok());
 }
 
 model::Object pod(std::string_view status) {

@@ -61,6 +61,8 @@ int32_t limit(const Rules& rules, bool up, int32_t current, const ScalingRecord&
         static_cast<int32_t>(std::clamp(up ? std::ceil(start + step) : std::trunc(start - step), -2e9, 2e9));
     result = highest ? std::max(result, proposed) : std::min(result, proposed);
   }
+  // Shares of nothing are nothing: the first pod is always allowed.
+  if (up && current == 0 && !rules.policies.empty()) result = std::max(result, 1);
   return up ? std::max(result, current) : std::min(result, current);
 }
 

@@ -19,6 +19,7 @@ struct ScalingRecord {
     int32_t count = 0;  // replicas wanted; replicas added or taken away
   };
   std::vector<Entry> wanted, ups, downs;
+  int64_t told = 0;  // when the status was written, in unix microseconds
 };
 
 /// By the autoscaler's uid. Loop's thread only.

@@ -1,5 +1,6 @@
 #include "services/controllers/autoscaling/measure.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "libs/model/workload.h"
@@ -48,7 +49,7 @@ double ratio(const Sum& sum, const Target& target) {
 
 bool within(double r, const Tolerances& tolerances) { return r >= 1 - tolerances.down && r <= 1 + tolerances.up; }
 
-int32_t rounded_up(double value) { return static_cast<int32_t>(std::min(std::ceil(value), 2e9)); }
+int32_t rounded_up(double value) { return static_cast<int32_t>(std::clamp(std::ceil(value), 0.0, 2e9)); }
 
 }  // namespace
 
@@ -107,6 +108,27 @@ Result<Proposal> propose(const std::vector<ScaledPod>& pods, int32_t current, co
   const int32_t wanted = rounded_up(second * static_cast<double>(all.pods));
   if ((second < 1 && wanted > current) || (second > 1 && wanted < current)) return proposal;
   proposal.replicas = wanted;
+  return proposal;
+}
+
+Result<Proposal> propose_whole(const Whole& whole, const Tolerances& tolerances) {
+  if (whole.target_milli <= 0) return Error{.code = Code::kUnavailable, .message = "no target"};
+  Proposal proposal;
+  proposal.replicas = whole.current;
+  const double asked = static_cast<double>(whole.milli) / static_cast<double>(whole.target_milli);
+  if (whole.per_pod) {
+    const int64_t pods = whole.reported;
+    proposal.average_milli = pods == 0 ? whole.milli : (whole.milli + pods - 1) / pods;
+    if (pods == 0 || !within(asked / static_cast<double>(pods), tolerances)) proposal.replicas = rounded_up(asked);
+    return proposal;
+  }
+  proposal.average_milli = whole.milli;
+  if (whole.current == 0) {
+    proposal.replicas = rounded_up(asked);
+  } else if (!within(asked, tolerances) && whole.ready > 0) {
+    // Kubernetes takes none for enough while none is ready: pods that start would be taken away again.
+    proposal.replicas = rounded_up(asked * whole.ready);
+  }
   return proposal;
 }
 

@@ -42,4 +42,14 @@ struct Proposal {
 Result<Proposal> propose(const std::vector<ScaledPod>& pods, int32_t current, const Target& target,
                          const Tolerances& tolerances, int64_t now);
 
+/// One number for all pods together: of an object, or of something outside of the cluster.
+struct Whole {
+  int64_t milli = 0, target_milli = 0;
+  bool per_pod = false;  // the target is of each pod
+  int32_t current = 0, reported = 0, ready = 0;
+};
+
+/// As propose(); also from and to zero. In average_milli what the status shows: the number, or each pod's share.
+Result<Proposal> propose_whole(const Whole& whole, const Tolerances& tolerances);
+
 }  // namespace gantry::controllers
