@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -116,7 +117,7 @@ client::ConnectOptions Cluster::connect_options() const {
 }
 
 Status Cluster::write_files() {
-  if (auto done = dev::write_configuration(paths_, {.nodes = 0}); !done) return done;
+  if (auto done = dev::write_configuration(paths_, {.nodes = options_.nodes}); !done) return done;
   if (auto done = dev::write_kubeconfig(paths_, fmt::format("https://127.0.0.1:{}", https_port()), "kubernetes-admin");
       !done) {
     return done;
@@ -228,6 +229,21 @@ Status Cluster::start_hollow(int nodes, const std::string& capacity) {
   return start_service(
       "nodeagent", "nodeagent", "admin", paths_.creds(kHollowCreds), kAgentHealth,
       {"--hollow", std::to_string(nodes), "--capacity", capacity, "--root", (paths_.root / "hollow").string()});
+}
+
+Status Cluster::start_agent(const std::string& node, std::vector<std::string> flags) {
+  flags.insert(flags.end(), {"--node", node});
+  return start_service("nodeagent", "nodeagent", "node-" + node, paths_.creds("node-" + node), kAgentHealth,
+                       std::move(flags));
+}
+
+void Cluster::kill9(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.name == name; });
+  if (found == running_.end()) return;
+  kill(found->process.pid, SIGKILL);
+  dev::stop_process(found->process, 5);
+  running_.erase(found);
 }
 
 Status Cluster::check() const {

@@ -20,6 +20,7 @@ struct ClusterOptions {
   std::string dir;       // made if missing
   int port_base = 24'200;
   int gateways = 1;  // apigw processes
+  int nodes = 0;     // real ones that get credentials: node-1, ...
 };
 
 /// What a process has used so far.
@@ -40,6 +41,10 @@ class Cluster {
 
   Status start_control_plane();
   Status start_hollow(int nodes, const std::string& capacity);
+  /// The agent of a real node, one at a time; `flags`: those that are not the bus's.
+  Status start_agent(const std::string& node, std::vector<std::string> flags);
+  /// kill -9, and back when it is gone; nothing when there is no such process. It can be started again.
+  void kill9(const std::string& name);
   /// kUnavailable when one of them has ended: the message names it and its log.
   Status check() const;
   std::vector<Usage> usage() const;
