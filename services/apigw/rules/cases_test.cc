@@ -142,7 +142,12 @@ TEST(Cases, Workloads) {
            {"spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in DaemonSet is not "
             "Supported"}}});
   expect("statefulsets", kSelected,
-         {{R"({"spec":{"replicas":-1,"podManagementPolicy":"No"}})",
+         {{R"({"spec":{"volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],
+               "resources":{"requests":{"storage":"1Mi"}}}}],
+               "template":{"spec":{"containers":[{"name":"a","image":"b","volumeMounts":[
+                 {"name":"data","mountPath":"/data"},{"name":"other","mountPath":"/other"}]}]}}}})",
+           {"spec.template.spec.containers[0].volumeMounts[1].name: Not found: \"other\""}},
+          {R"({"spec":{"replicas":-1,"podManagementPolicy":"No"}})",
            {"spec.replicas: Invalid value: -1: must be greater than or equal to 0",
             "spec.podManagementPolicy: Unsupported value: \"No\": supported values: \"OrderedReady\", \"Parallel\""}}});
   expect_update("statefulsets", kSelected,

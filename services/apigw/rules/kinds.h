@@ -40,10 +40,13 @@ void validate_label_selector(const api::meta_v1::LabelSelector* selector, const 
 void validate_template_meta(const api::meta_v1::ObjectMeta* meta, const std::string& at, Problems& problems);
 // validate_pod.cc
 void validate_pod(const model::Object& pod, Problems& problems);
-void validate_pod_spec(const api::core_v1::PodSpec* spec, const std::string& at, Problems& problems);
+/// `claims`: names of volumes that its pods get besides (a StatefulSet's claims).
+void validate_pod_spec(const api::core_v1::PodSpec* spec, const std::string& at, Problems& problems,
+                       const std::vector<std::string_view>& claims = {});
 void validate_pod_update(const model::Object& now, const model::Object& before, Problems& problems);
 // validate_container.cc
-void validate_containers(const api::core_v1::PodSpec& spec, const std::string& at, Problems& problems);
+void validate_containers(const api::core_v1::PodSpec& spec, const std::string& at, Problems& problems,
+                         const std::vector<std::string_view>& claims);
 // validate_volume.cc
 void validate_volumes(const api::core_v1::PodSpec& spec, const std::string& at, Problems& problems);
 // validate_workloads.cc

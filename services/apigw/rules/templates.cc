@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "libs/model/walk.h"
+#include "schemas/api/apps_more_v1_generated.h"
 #include "schemas/api/apps_v1_generated.h"
 #include "services/apigw/rules/kinds.h"
 #include "services/apigw/rules/tables.h"
@@ -25,6 +26,18 @@ const char* template_of(const Object& object) {
 
 const api::core_v1::PodTemplateSpec* template_at(const Object& object, std::string_view path) {
   return reinterpret_cast<const api::core_v1::PodTemplateSpec*>(model::find(object, path).table());
+}
+
+// What the pods of a StatefulSet mount besides their own volumes.
+std::vector<std::string_view> claims_of(const Object& object) {
+  std::vector<std::string_view> names;
+  if (object.kind().resource != "statefulsets") return names;
+  const auto* spec = object.as<api::apps_v1::StatefulSet>()->spec();
+  if (spec == nullptr || spec->volume_claim_templates() == nullptr) return names;
+  for (const auto* claim : *spec->volume_claim_templates()) {
+    if (claim->metadata() != nullptr) names.push_back(model::str(claim->metadata()->name()));
+  }
+  return names;
 }
 
 // A Job finds its pods by its own uid, unless the user says how.
@@ -128,7 +141,7 @@ void validate_template_kinds(const Object& object, Problems& problems) {
   const auto* pod = template_at(object, at);
   if (pod == nullptr) return problems.required(at);
   validate_template_meta(pod->metadata(), at + ".metadata", problems);
-  validate_pod_spec(pod->spec(), at + ".spec", problems);
+  validate_pod_spec(pod->spec(), at + ".spec", problems, claims_of(object));
   const auto restart = model::text_at(object, at + ".spec.restartPolicy");
   const bool runs_once = resource == "jobs" || resource == "cronjobs";
   if (runs_once && restart != "OnFailure" && restart != "Never")

@@ -393,7 +393,8 @@ void validate_container(const C& c, const std::string& at, Role role, Seen& seen
 
 }  // namespace
 
-void validate_containers(const core::PodSpec& spec, const std::string& at, Problems& problems) {
+void validate_containers(const core::PodSpec& spec, const std::string& at, Problems& problems,
+                         const std::vector<std::string_view>& claims) {
   Seen seen;
   seen.host_network = spec.host_network().value_or(false);
   seen.grace = spec.termination_grace_period_seconds().value_or(30);
@@ -402,6 +403,7 @@ void validate_containers(const core::PodSpec& spec, const std::string& at, Probl
     seen.volumes.emplace(str(volume.name()),
                          volume.persistent_volume_claim() != nullptr || volume.ephemeral() != nullptr);
   }
+  for (const auto claim : claims) seen.volumes.emplace(claim, true);
   for (uoffset_t i = 0; i < count(spec.resource_claims()); ++i)
     seen.claims.insert(str(spec.resource_claims()->Get(i)->name()));
   if (count(spec.containers()) == 0) problems.required(at + ".containers");

@@ -171,10 +171,11 @@ void check_gates(const core::PodSpec& now, const core::PodSpec& before, Problems
 
 }  // namespace
 
-void validate_pod_spec(const core::PodSpec* spec, const std::string& at, Problems& problems) {
+void validate_pod_spec(const core::PodSpec* spec, const std::string& at, Problems& problems,
+                       const std::vector<std::string_view>& claims) {
   if (spec == nullptr) return problems.required(at + ".containers");
   validate_volumes(*spec, at, problems);
-  validate_containers(*spec, at, problems);
+  validate_containers(*spec, at, problems, claims);
   validate_dns(*spec, at, problems);
   if (spec->termination_grace_period_seconds().value_or(0) < 0) {
     problems.invalid(at + ".terminationGracePeriodSeconds", *spec->termination_grace_period_seconds(),
