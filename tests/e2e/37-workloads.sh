@@ -53,7 +53,38 @@ busy_is() { [ "$(works get deployment busy -o 'jsonpath={.spec.replicas}')" = "$
 test_a_busy_deployment_grows_to_its_limit() {
   await 90 "the autoscaler to act" busy_is 2
   assert_contains "$(works get hpa busy -o 'jsonpath={.status.conditions[*].reason}')" ValidMetricFound
+}
+
+rested() {
+  local pod
+  for pod in $(works get pods -l app=busy --field-selector=status.phase=Running -o name); do works exec "$pod" -- touch /tmp/rest || true; done
+  busy_is 1
+}
+test_and_shrinks_when_there_is_nothing_to_do() {
+  await 120 "the autoscaler to take a pod away" rested
   works delete deployment busy
+}
+
+# stream VERB...: as somebody who may do nothing on the bus but have streams.
+stream() {
+  local cache=$ROOT/.cache/client-nats
+  [ -d "$cache/node_modules/nats" ] || npm install --silent --prefix "$cache" nats@2.29.3 >/dev/null
+  [ -s "$E2E_WORK/shop.creds" ] || gantry credentials shop --authority "$ROOT/.gantry/nats/authority" --publish 'orders.>' --publish '$JS.API.>' >"$E2E_WORK/shop.creds"
+  cp "$ROOT/tests/e2e/clients/stream.mjs" "$cache/"
+  (cd "$cache" && timeout 60 node stream.mjs tls://172.30.0.1:4222 "$ROOT/.gantry/pki/ca.crt" "$E2E_WORK/shop.creds" shop orders "$@")
+}
+workers_are() { [ "$(works get deployment worker -o 'jsonpath={.spec.replicas} {.status.readyReplicas}')" = "$1" ]; }
+test_workers_come_with_a_streams_messages_and_go_with_them() {
+  stream drop 2>/dev/null || true
+  stream make
+  await 30 "no workers for no messages" workers_are "0 "
+  stream add 25
+  await 60 "three workers for 25 messages" workers_are "3 3"
+  assert_contains "$(works get hpa worker -o 'jsonpath={.status.conditions[*].reason}')" ValidMetricFound
+  stream purge
+  await 60 "the workers to go" workers_are "0 "
+  stream drop
+  works delete hpa,deployment worker
 }
 
 allowed_is() { [ "$(works get pdb db -o 'jsonpath={.status.disruptionsAllowed}')" = "$1" ]; }
