@@ -88,14 +88,16 @@ class Kills {
     const auto tasks = node_.running_tasks();
     const auto containers = node_.cri_containers();
     std::map<std::pair<std::string, std::string>, std::string> running;
+    std::set<std::string> told;  // that CRI says so, too: what it only begins to start, it may still give up
     for (const auto& [id, c] : containers) {
       if (c.name.empty() || tasks.count(id) == 0) continue;
       if (!running.emplace(std::pair(c.pod_uid, c.name), id).second)
         return broken(fmt::format("{} of pod {} runs twice", c.name, c.pod_uid));
+      if (c.running) told.insert(id);
     }
     for (auto& [uid, w] : wanted_) {
       const auto main = running.find({uid, "main"});
-      if (main == running.end() || w.kind == Wanted::Kind::kEnds) continue;
+      if (main == running.end() || told.count(main->second) == 0 || w.kind == Wanted::Kind::kEnds) continue;
       if (w.first_id.empty() || w.disturbed) w.first_id = main->second;
       if (w.first_id != main->second)
         return broken(fmt::format("{} runs another container, although nobody touched it", w.name));
@@ -154,9 +156,15 @@ class Kills {
       if (auto done = node_.until(w.name + " to be as wanted", 180, [&] { return settled(uid, w); }); !done)
         return done;
     }
-    if (auto done = node_.until("what was deleted to go", 120, [&] { return node_.present() == wanted_.size(); });
-        !done)
-      return done;
+    // A call to containerd that hangs is given up after two minutes.
+    if (auto done = node_.until("what was deleted to go", 240, [&] { return node_.present() == wanted_.size(); });
+        !done) {
+      std::string who;
+      for (const auto& [uid, pod] : node_.pods()) {
+        if (pod.deleted == 0 && wanted_.count(uid) == 0) who += fmt::format(" {} ({}, {})", pod.name, uid, pod.phase);
+      }
+      return broken(done.error().message + ":" + who);
+    }
     // By force deleted ones are gone from the API before they are from here.
     std::string wrong;
     auto done = node_.until("containers to be as the API says", 90, [&] { return (wrong = differs()).empty(); });

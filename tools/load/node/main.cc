@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
       app.add_subcommand("density", "Pods alone beside the bare CRI calls, many at once, idle, gone");
   density_command->add_option("--pods", density.pods, "At once")->check(CLI::Range(1, 200))->capture_default_str();
   density_command->add_option("--alone", density.alone, "One by one, as many by bare CRI")
-      ->check(CLI::Range(2, 1000))
+      ->check(CLI::Range(4, 1000))
       ->capture_default_str();
   density_command->add_option("--idle-seconds", density.idle_seconds, "How long it is looked at with all of them")
       ->check(CLI::PositiveNumber)

@@ -26,7 +26,7 @@ Status run_kills(const KillOptions& options);
 
 struct DensityOptions {
   ClusterOptions cluster;
-  int pods = 100, alone = 20, idle_seconds = 60;
+  int pods = 100, alone = 40, idle_seconds = 60;
 };
 /// Pods alone beside the bare CRI calls, then many at once, idle, and gone; prints Markdown.
 Status run_density(const DensityOptions& options);
