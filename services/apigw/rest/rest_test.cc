@@ -217,6 +217,18 @@ TEST_F(RestTest, LogsNeedAPodOnANode) {
   EXPECT_NE(exec->body.find("a container name must be specified for pod p"), std::string::npos);
 }
 
+TEST_F(RestTest, ANodeThatDoesNotAnswerIsNoFaultOfTheGateway) {
+  const json pod = {{"apiVersion", "v1"},
+                    {"kind", "Pod"},
+                    {"metadata", {{"name", "p"}}},
+                    {"spec", {{"nodeName", "n1"}, {"containers", json::array({{{"name", "a"}, {"image", "x:1"}}})}}}};
+  ok("POST", "/api/v1/namespaces/default/pods", pod, 201);
+  const auto said = ok("GET", "/api/v1/namespaces/default/pods/p/log", nullptr, 503);
+  EXPECT_EQ(said["kind"], "Status");
+  EXPECT_EQ(said["reason"], "ServiceUnavailable");
+  EXPECT_TRUE(said["message"].get<std::string>().starts_with("error dialing backend: node n1")) << said;
+}
+
 TEST_F(RestTest, AClientThatHasGoneGetsNoLogs) {
   const json pod = {{"apiVersion", "v1"},
                     {"kind", "Pod"},

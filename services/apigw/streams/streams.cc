@@ -25,7 +25,7 @@ void start_stream(const StreamContext& context, StreamRequest request) {
 void refuse_stream(http::Responder& responder, const Error& error) {
   Error told = error;
   if (error.code == Code::kUnavailable || error.code == Code::kTimeout) {
-    told.code = Code::kInternal;
+    told.code = Code::kUnavailable;  // the request is right, and may be answered when the node is back
     told.message = dial_error(error);
   }
   responder.send(http_status(told.code), {{"Content-Type", "application/json"}}, status_json(told));
