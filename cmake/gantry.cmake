@@ -1,4 +1,4 @@
-# gantry_library(NAME [DEPS ...])   a library from the folder's *.cc, its tests from *_test.cc, its benchmark from *_bench.cc
+# gantry_library(NAME [HOT] [DEPS ...])   a library from the folder's *.cc, its tests from *_test.cc, its benchmark from *_bench.cc
 # gantry_binary(NAME MAIN file [DEPS ...])
 #
 # A folder is one library: `NAME` is its target. Sources are found by name, so that a new file needs no edit here:
@@ -7,11 +7,20 @@
 #   *_itest.cc   one GoogleTest binary that starts real servers, label "integration"
 #   testing/*.cc fakes for other folders' tests: target NAME_testing
 #   main.cc      never part of the library: gantry_binary names it
+#
+# HOT: what moves bulk data or decides a rate. The dev build optimizes that only: the rest compiles in half the time, and nobody notices it run.
 
 # Objects of a few KB come and go all the time: glibc's allocator took a third of the gateway's CPU, and kept more.
 find_library(GANTRY_JEMALLOC jemalloc)
 
+# One for each set of flags.
+set(GANTRY_PCH gantry_pch)
 add_library(gantry_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+if(CMAKE_BUILD_TYPE STREQUAL Dev)
+  list(APPEND GANTRY_PCH gantry_hot_pch)
+  add_library(gantry_hot_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+  target_compile_options(gantry_hot_pch PRIVATE -O1)
+endif()
 # Not in `all`. Every unit test, and without libFuzzer the fuzz targets over their corpus: all that the sanitizers' builds need.
 add_custom_target(unit-tests)
 option(GANTRY_FUZZ "Link *_fuzz.cc with libFuzzer (clang has it): target fuzzers" OFF)
@@ -19,12 +28,21 @@ add_custom_target(fuzzers)
 
 function(gantry_target TARGET)
   target_include_directories(${TARGET} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
-  target_precompile_headers(${TARGET} REUSE_FROM gantry_pch)
+  if("HOT" IN_LIST ARGN AND TARGET gantry_hot_pch)
+    target_compile_options(${TARGET} PRIVATE -O1)
+    target_precompile_headers(${TARGET} REUSE_FROM gantry_hot_pch)
+  else()
+    target_precompile_headers(${TARGET} REUSE_FROM gantry_pch)
+  endif()
   add_dependencies(${TARGET} gantry_schemas)
 endfunction()
 
 function(gantry_library NAME)
-  cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "HOT" "" "DEPS;TEST_DEPS" ${ARGN})
+  set(hot "")
+  if(ARG_HOT)
+    set(hot HOT)
+  endif()
   file(GLOB all CONFIGURE_DEPENDS *.cc)
   file(GLOB testing CONFIGURE_DEPENDS testing/*.cc)
   set(tests ${all})
@@ -38,7 +56,7 @@ function(gantry_library NAME)
   list(FILTER all EXCLUDE REGEX "(_test|_itest|_bench|_fuzz|/main)\\.cc$")
   if(all)
     add_library(${NAME} STATIC ${all})
-    gantry_target(${NAME})
+    gantry_target(${NAME} ${hot})
     target_link_libraries(${NAME} PUBLIC ${ARG_DEPS} fmt::fmt flatbuffers::flatbuffers PkgConfig::libglog Threads::Threads)
   else()
     add_library(${NAME} INTERFACE)
@@ -106,12 +124,11 @@ function(gantry_binary NAME)
   target_link_libraries(${NAME} PRIVATE ${ARG_DEPS})
 endfunction()
 
-# After the folders: what nothing but the schemas needs.
-target_include_directories(gantry_pch PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
-target_precompile_headers(gantry_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
-target_link_libraries(gantry_pch PRIVATE fmt::fmt flatbuffers::flatbuffers PkgConfig::libglog Threads::Threads)
-if(CMAKE_BUILD_TYPE STREQUAL Check)
-  # Most of what is built there are tests. Clang, unlike GCC, lets targets without GoogleTest's definitions use it all the same.
-  target_precompile_headers(gantry_pch PRIVATE <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp>)
-  target_link_libraries(gantry_pch PRIVATE GTest::gmock GTest::gtest)
-endif()
+# After the folders: what nothing but the schemas needs, and the largest headers of others. Targets without GoogleTest's definitions use it
+# all the same: clang lets them.
+foreach(pch ${GANTRY_PCH})
+  target_include_directories(${pch} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+  target_precompile_headers(${pch} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp>)
+  target_link_libraries(${pch} PRIVATE fmt::fmt flatbuffers::flatbuffers PkgConfig::libglog Threads::Threads GTest::gmock GTest::gtest)
+  add_dependencies(${pch} gantry_schemas)
+endforeach()

@@ -1,9 +1,10 @@
 # Compiler, cache and linker settings that every target shares (one precompiled header needs one set of flags).
-set(CMAKE_CXX_FLAGS_DEV "-O1 -g1")
-set(CMAKE_C_FLAGS_DEV "-O1 -g1")
-# Not optimized: a sanitizer's build has to be quick, its tests are. And by clang (see the presets), which takes a third of GCC's time for it.
-set(CMAKE_CXX_FLAGS_CHECK "-O0 -g1")
-set(CMAKE_C_FLAGS_CHECK "-O0 -g1")
+# Clang builds everything (see the presets): a sixth faster than GCC when it optimizes, twice as fast when not.
+# Dev optimizes what is HOT (see gantry.cmake), Check (the sanitizers') nothing: they have to be quick to build.
+foreach(language C CXX)
+  set(CMAKE_${language}_FLAGS_DEV "-O0 -g1")
+  set(CMAKE_${language}_FLAGS_CHECK "-O0 -g1")
+endforeach()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 
 set(GANTRY_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
@@ -22,10 +23,6 @@ if(LLD)
 endif()
 
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -fno-omit-frame-pointer)
-if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  add_compile_options(-fpch-preprocess)  # what ccache needs
-  add_compile_options(-Wno-maybe-uninitialized)  # GCC 12 warns of the other alternative of every std::variant
-endif()
 if(GANTRY_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()

@@ -35,11 +35,12 @@ install_packages() {
   return $status
 }
 
-# configure PRESET: CMake's first run, and again only when its cache is gone. (Ninja runs it when its inputs change.)
+# configure PRESET: CMake's first run, and again only when the presets changed. (Ninja runs it when its other inputs change.)
 configure() {
   local dir=$ROOT/build
   [ "$1" = dev ] || dir=$ROOT/build/$1
-  [ -f "$dir/build.ninja" ] || (cd "$ROOT" && cmake --preset "$1" -Wno-dev >"/tmp/gantry-cmake-$1.log" 2>&1) ||
+  # A changed preset may name another compiler, which a configured folder does not take.
+  [ "$dir/build.ninja" -nt "$ROOT/CMakePresets.json" ] || (cd "$ROOT" && cmake --fresh --preset "$1" -Wno-dev >"/tmp/gantry-cmake-$1.log" 2>&1) ||
     { cat "/tmp/gantry-cmake-$1.log" >&2; return 1; }
 }
 
