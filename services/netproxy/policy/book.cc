@@ -141,7 +141,7 @@ bool PolicyBook::name_space(const std::string& name, const model::Object& now) {
     if (!set.selection.ns.empty()) continue;
     bool was = set.namespaces.contains(name), is = now && set.selection.namespaces.matches(now.meta()->labels());
     if (was == is) continue;
-    auto each = [&](bool add) {
+    auto each = [&, &set = set](bool add) {
       for (auto it = pods_.lower_bound(name + "/"); it != pods_.end() && it->second.ns == name; ++it)
         count(set, it->second, add);
     };

@@ -153,7 +153,9 @@ class Kills {
 
   Status end_state() {
     for (const auto& [uid, w] : wanted_) {
-      if (auto done = node_.until(w.name + " to be as wanted", 180, [&] { return settled(uid, w); }); !done)
+      if (auto done =
+              node_.until(w.name + " to be as wanted", 180, [&, &uid = uid, &w = w] { return settled(uid, w); });
+          !done)
         return done;
     }
     // A call to containerd that hangs is given up after two minutes.
