@@ -138,34 +138,44 @@ void Agent::maybe_begin() {
   if (options_.disk) sweep();
 }
 
-// Directories of pods that nobody wants and that do not run: the agent died while it removed them.
+// Directories and cgroups of pods that nobody wants and that do not run: the agent died while it removed them. What is
+// there is looked for first, and whose it is afterwards: a pod that begins meanwhile has its worker by then.
 void Agent::sweep() {
-  std::set<std::string> keep;
-  for (const auto& [uid, _] : workers_) keep.insert(uid);
-  auto stale = std::make_shared<std::vector<std::string>>();
+  struct Found {
+    std::vector<std::string> pods, cgroups;  // uids
+    std::vector<std::filesystem::path> logs;
+  };
+  auto found = std::make_shared<Found>();
+  const auto parent = options_.node.pod_cgroups ? options_.node.cgroup_parent : std::string();
   context_.executor.run(
-      [keep, stale, paths = options_.node.paths,
-       cgroups = options_.node.pod_cgroups ? options_.node.cgroup_parent : std::string()] {
-        for (const auto& uid : pods_with_cgroups(cgroups)) {
-          if (keep.count(uid) == 0) remove_pod_cgroup(cgroups, uid);
-        }
+      [found, parent, paths = options_.node.paths] {
+        found->cgroups = pods_with_cgroups(parent);
         std::error_code error;
         for (std::filesystem::directory_iterator it(paths.root + "/pods", error), end; !error && it != end;
-             it.increment(error)) {
-          auto uid = it->path().filename().string();
-          if (keep.count(uid) == 0) stale->push_back(uid);
-        }
+             it.increment(error))
+          found->pods.push_back(it->path().filename().string());
         for (std::filesystem::directory_iterator it(paths.root + "/logs/pods", error), end; !error && it != end;
-             it.increment(error)) {
-          auto name = it->path().filename().string();
-          std::error_code ignored;
-          if (keep.count(name.substr(name.rfind('_') + 1)) == 0) std::filesystem::remove_all(it->path(), ignored);
-        }
+             it.increment(error))
+          found->logs.push_back(it->path());
       },
-      [this, stale, weak = std::weak_ptr<bool>(alive_)] {
+      [this, found, parent, weak = std::weak_ptr<bool>(alive_)] {
         if (weak.expired()) return;
-        for (const auto& uid : *stale) sweep_pod(uid);
-        if (stale->empty() && context_.csi != nullptr) context_.csi->tidy();
+        const auto wanted = [this](const std::string& uid) { return workers_.count(uid) != 0; };
+        std::erase_if(found->pods, wanted);
+        std::erase_if(found->cgroups, wanted);
+        std::erase_if(found->logs, [&](const auto& path) {
+          const auto name = path.filename().string();
+          return wanted(name.substr(name.rfind('_') + 1));
+        });
+        context_.executor.run(
+            [found, parent] {
+              for (const auto& uid : found->cgroups) remove_pod_cgroup(parent, uid);
+              std::error_code ignored;
+              for (const auto& path : found->logs) std::filesystem::remove_all(path, ignored);
+            },
+            [] {});
+        for (const auto& uid : found->pods) sweep_pod(uid);
+        if (found->pods.empty() && context_.csi != nullptr) context_.csi->tidy();
       });
 }
 
