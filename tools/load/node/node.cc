@@ -50,14 +50,18 @@ int64_t mounts_below(const std::string& directory) {
   return n;
 }
 
+// Those of the QoS classes are the node's own, made when it first looks after them.
 int64_t cgroups_below(const std::string& parent) {
+  const auto is_pods = [](const auto& e) {
+    const auto name = e.path().filename();
+    return e.is_directory() && name != "besteffort" && name != "burstable";
+  };
   int64_t n = 0;
   std::error_code error;
   for (fs::directory_iterator it("/sys/fs/cgroup", error), end; !error && it != end; it.increment(error)) {
-    if (it->is_directory() && !it->is_symlink())
-      n += count_below(it->path().string() + parent, [](const auto& e) { return e.is_directory(); });
+    if (it->is_directory() && !it->is_symlink()) n += count_below(it->path().string() + parent, is_pods);
   }
-  return n + count_below("/sys/fs/cgroup" + parent, [](const auto& e) { return e.is_directory(); });
+  return n + count_below("/sys/fs/cgroup" + parent, is_pods);
 }
 
 template <typename List, typename Visit>
