@@ -1,5 +1,6 @@
 // Requests whose cost must grow no faster than they do.
 #include <chrono>
+#include <ctime>
 
 #include "services/apigw/rest/body.h"
 #include "services/apigw/rest/testing/hostile_fixture.h"
@@ -41,12 +42,11 @@ class LargeTest : public HostileTest {
            container + "}]}}}}";
   }
   void quick(const std::string& method, const std::string& target, const std::string& body, const std::string& type) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // of this process alone, whatever else the machine does
     const auto answer = call(method, target, body, {{"Content-Type", type}});
-    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double took = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     EXPECT_LT(answer->status, 500);
-    EXPECT_LT(took, 15) << method << " "
-                        << type;  // a fraction of a second on an idle machine; quadratic would be minutes
+    EXPECT_LT(took, 40) << method << " " << type;  // a fraction of a second when optimized; quadratic would be minutes
   }
 };
 

@@ -61,7 +61,9 @@ class CertificatesTest : public ::testing::Test {
     X509_set_pubkey(root_.get(), key_.get());
     name(X509_get_subject_name(root_.get()), "CN", "gantry");
     X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
-    X509_add_ext(root_.get(), X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE"), -1);
+    X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE");
+    X509_add_ext(root_.get(), extension, -1);
+    X509_EXTENSION_free(extension);
     X509_sign(root_.get(), key_.get(), EVP_sha256());
     root_pem_ = pem([&](BIO* bio) { PEM_write_bio_X509(bio, root_.get()); });
     key_pem_ = pem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key_.get(), nullptr, nullptr, 0, nullptr, nullptr); });
