@@ -20,6 +20,7 @@ each() {
 call() { over "$PROTOCOL" "$CLIENT" "$@"; }
 # forward_start TARGET PORT: a port-forward in the background; prints its local port.
 forward_start() {
+  : >"$E2E_WORK/forward"  # what runs in the background truncates it only when it gets to
   (call port-forward "$1" ":$2" >"$E2E_WORK/forward" 2>&1 & echo $! >"$E2E_WORK/forward.pid")
   await 20 "the forwarding of $1" grep -q "Forwarding from 127.0.0.1" "$E2E_WORK/forward"
   grep -oE '127.0.0.1:[0-9]+' "$E2E_WORK/forward" | head -1
