@@ -51,6 +51,28 @@ size_t shifted(const json& target, const std::string& path) {
   return parent.is_array() ? parent.size() * sizeof(json) : 0;
 }
 
+// Throws when nothing could be at `path`: nlohmann's patch asserts that something can, or does nothing.
+void expect_container(const json& target, const std::string& path) {
+  const json::json_pointer place(path);
+  if (!place.empty() && !target.at(place.parent_pointer()).is_structured()) (void)target.at(place);  // throws
+}
+
+// Throws as `json::patch` does when `operation` is malformed or cannot be done.
+void apply(json& target, const json& operation) {
+  const std::string op = text_of(operation, "op"), path = text_of(operation, "path");
+  const auto is_text = [&](const char* key) { return operation.contains(key) && operation[key].is_string(); };
+  if (op == "move" && is_text("path") && is_text("from")) {
+    const std::string from = text_of(operation, "from");
+    json moved = target.at(json::json_pointer(from));
+    // Taken apart, as what `path` means can change when `from` goes.
+    apply(target, {{"op", "remove"}, {"path", from}});
+    apply(target, {{"op", "add"}, {"path", path}, {"value", std::move(moved)}});
+    return;
+  }
+  if (op == "add" || op == "remove" || op == "copy") expect_container(target, path);
+  target.patch_inplace(json::array({operation}));
+}
+
 bool spend(size_t& budget, size_t cost) {
   if (cost > budget) return false;
   budget -= cost;
@@ -117,7 +139,7 @@ Result<json> json_patch(json target, const json& patch) {
         }
         if (tests_absence(target, operation)) continue;
       }
-      target.patch_inplace(json::array({operation}));
+      apply(target, operation);
     } catch (const json::parse_error& e) {
       return Error{Code::kBadRequest, fmt::format("error decoding patch: operation {}: {}", i, e.what())};
     } catch (const json::exception& e) {

@@ -37,9 +37,26 @@ TEST(JsonPatch, FollowsTheRfc) {
   auto fails = [](std::string_view patch) { return json_patch(json::parse(R"({"a":1})"), json::parse(patch)).code(); };
   EXPECT_EQ(fails(R"([{"op":"test","path":"/a","value":2}])"), Code::kInvalid);
   EXPECT_EQ(fails(R"([{"op":"remove","path":"/x"}])"), Code::kInvalid);
+  EXPECT_EQ(fails(R"([{"op":"add","path":"/a/b","value":1}])"), Code::kInvalid);
+  EXPECT_EQ(fails(R"([{"op":"copy","from":"/a","path":"/a/b"}])"), Code::kInvalid);
+  EXPECT_EQ(fails(R"([{"op":"remove","path":"/a/b"}])"), Code::kInvalid);
+  EXPECT_EQ(fails(R"([{"op":"move","from":"/a","path":"/a/b"}])"), Code::kInvalid);
+  EXPECT_EQ(fails(R"([{"op":"move","from":"/a"}])"), Code::kBadRequest);
+  EXPECT_EQ(fails(R"([{"op":"move","from":"/a","path":1}])"), Code::kBadRequest);
   EXPECT_EQ(fails(R"([{"op":"nonsense","path":"/x"}])"), Code::kBadRequest);
   EXPECT_EQ(fails(R"([1])"), Code::kBadRequest);
   EXPECT_EQ(fails(R"({})"), Code::kBadRequest);
+}
+
+TEST(JsonPatch, WhatMovesIsGoneBeforeItArrives) {
+  const auto move = [](const char* target, const char* from, const char* path) {
+    return json_patch(json::parse(target), json::array({{{"op", "move"}, {"from", from}, {"path", path}}}));
+  };
+  EXPECT_JSON(*move(R"({"a":{"b":1},"c":[2]})", "/a/b", "/c/0"), R"({"a":{},"c":[1,2]})");
+  EXPECT_JSON(*move("[1,2,3]", "/0", "/2"), "[2,3,1]");
+  // The object is at 0 when it is added to, and was at 1 before.
+  EXPECT_JSON(*move(R"([1,{}])", "/0", "/0/x"), R"([{"x":1}])");
+  EXPECT_EQ(move(R"([{},5])", "/0", "/0/x").code(), Code::kInvalid);
 }
 
 TEST(JsonPatch, CannotGrowWithoutBound) {
