@@ -219,6 +219,8 @@ void add_volume_metrics(service::Service& s, const NodeCsi& csi) {
 void add_static_pods(service::Service& s, Node& node, const std::string& directory, const std::string& name) {
   if (directory.empty()) return;
   node.agent->expect_static_pods();
+  node.agent->set_node_uid("");
+  node.registrar->on_registered([&agent = *node.agent](const std::string& uid) { agent.set_node_uid(uid); });
   node.static_pods = std::make_unique<StaticPods>(
       s.loop(), *node.executor, directory, name,
       [&agent = *node.agent](std::vector<model::Object> pods) { agent.set_static_pods(std::move(pods)); });

@@ -26,6 +26,10 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                   }),
       services_(loop, commands),
       images_(loop, runtime, options_.parallel_pulls),
+      image_volumes_(runtime, options_.node.paths,
+                     [&executor](std::function<void()> work, std::function<void()> done) {
+                       executor.run(std::move(work), std::move(done));
+                     }),
       context_{loop,
                runtime,
                commands,
@@ -52,6 +56,7 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
         if (auto found = workers_.find(uid); found != workers_.end()) found->second->set_mirror(mirror);
       }) {
   options_.node.hollow = !options_.disk;
+  if (options_.disk) context_.image_volumes = &image_volumes_;
   options_.node.services = [this](std::string_view ns, const auto& visit) { services_.for_each(ns, visit); };
 }
 
@@ -196,10 +201,15 @@ void Agent::sweep_pod(const std::string& uid) {
           if (!weak.expired() && context_.csi != nullptr) context_.csi->tidy();
         });
   };
-  if (context_.csi == nullptr) return remove(Done{});
-  context_.csi->unmount(uid, [remove, weak = std::weak_ptr<bool>(alive_)](const Status& s) {
-    if (!weak.expired()) remove(s);
-  });
+  auto images = [this, uid, remove, weak = std::weak_ptr<bool>(alive_)](const Status& unmounted) {
+    if (weak.expired()) return;
+    if (!unmounted.ok()) return remove(unmounted);
+    image_volumes_.unmount(uid, [remove, weak](const Status& s) {
+      if (!weak.expired()) remove(s);
+    });
+  };
+  if (context_.csi == nullptr) return images(Done{});
+  context_.csi->unmount(uid, images);
 }
 
 void Agent::on_driver() {

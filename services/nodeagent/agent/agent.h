@@ -68,6 +68,8 @@ class Agent {
   void refuse_pods(Termination why) { refusing_ = std::move(why); }
   /// Before start(): nothing is decided before set_static_pods().
   void expect_static_pods() { static_known_ = false; }
+  /// Who owns the mirrors of static pods in the API; "" until it is known.
+  void set_node_uid(std::string uid) { mirrors_.set_node(std::move(uid)); }
   /// What runs here without being asked for by the API; each time all of it.
   void set_static_pods(std::vector<model::Object> pods);
   bool synced() const { return synced_; }
@@ -95,6 +97,7 @@ class Agent {
   ReferenceStore references_;
   ServiceLinks services_;
   ImagePuller images_;
+  ImageVolumes image_volumes_;
   WorkerContext context_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // by uid
   std::map<std::string, RuntimePod> found_;                    // listed before the pods were known

@@ -40,6 +40,17 @@ TEST_F(AgentTest, ADeletedPodLeavesNothing) {
   EXPECT_THAT(runtime_.calls, Contains("stop_container web 5s"));
 }
 
+TEST_F(AgentTest, ContainersEndByTheSignalThatTheyAskFor) {
+  put("p", R"({"terminationGracePeriodSeconds":7,
+      "containers":[{"name":"main","image":"demo:1","lifecycle":{"stopSignal":"SIGUSR1"}}]})");
+  ASSERT_TRUE(until([&] { return api_.ready("default", "p"); }));
+  EXPECT_THAT(status("p"), HasSubstr(R"("stopSignal":"SIGUSR1")"));
+  start();  // another agent finds it in the runtime
+  api_.delete_pod("default", "p", 7);
+  EXPECT_TRUE(until([&] { return gone("p"); }));
+  EXPECT_THAT(runtime_.calls, Contains("stop_container main 7s SIGUSR1"));
+}
+
 TEST_F(AgentTest, APodRemovedByForceIsStillStopped) {
   put("web", kWeb);
   api_.remove_pod("default", "web");

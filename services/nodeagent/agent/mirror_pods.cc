@@ -1,9 +1,12 @@
 #include "services/nodeagent/agent/mirror_pods.h"
 
 #include "libs/model/draft.h"
+#include "schemas/api/core_v1_generated.h"
 #include "services/nodeagent/agent/static_pods.h"
 
 namespace gantry::nodeagent {
+
+namespace core = api::core_v1;
 
 namespace {
 
@@ -48,9 +51,16 @@ void MirrorPods::reconcile() {
 
 void MirrorPods::create(const model::Object& pod) {
   auto key = key_of(pod);
-  if (!in_flight_.insert(key).second) return;
+  if ((node_uid_ && node_uid_->empty()) || !in_flight_.insert(key).second) return;
   model::Draft draft(pod);
   draft.clear("metadata.uid");
+  if (node_uid_) {
+    const auto owned =
+        draft.set_json("metadata.ownerReferences",
+                       fmt::format(R"([{{"apiVersion":"v1","kind":"Node","name":"{}","uid":"{}","controller":true}}])",
+                                   model::str(pod.as<core::Pod>()->spec()->node_name()), *node_uid_));
+    if (!owned.ok()) LOG(ERROR) << "pod=" << key << " its mirror: " << owned.error().message;
+  }
   auto set =
       draft.set_json("metadata.annotations[" + std::string(kConfigMirror) + "]", fmt::format("\"{}\"", pod.uid()));
   if (!set.ok()) LOG(ERROR) << "pod=" << key << " its mirror: " << set.error().message;

@@ -24,6 +24,12 @@ class MirrorPods {
 
   void want(model::Object pod);
   void unwant(const std::string& uid);
+  /// The Node that owns them: none is made before it is known, if this is called with "" at first.
+  void set_node(std::string uid) {
+    if (node_uid_ == uid) return;
+    node_uid_ = std::move(uid);
+    reconcile();
+  }
   /// After each change of the pods of this node.
   void reconcile();
 
@@ -39,6 +45,7 @@ class MirrorPods {
   std::map<std::string, model::Object> wanted_;  // by "<namespace>/<name>"
   std::map<std::string, uint64_t> shown_;        // uid of a static pod -> revision of the mirror that was told
   std::set<std::string> in_flight_;
+  std::optional<std::string> node_uid_;
   Timer retry_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

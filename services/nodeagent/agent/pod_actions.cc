@@ -155,9 +155,19 @@ void PodWorker::pre_stop(const Action& action) {
   run_hook(*hook, *container, action.id, std::chrono::seconds(action.grace_seconds), finish);
 }
 
+// As it was when the container was made.
+std::string PodWorker::stop_signal(const std::string& id) const {
+  for (const auto& c : observed_.containers) {
+    if (c.id != id) continue;
+    const auto said = c.annotations.find(kStopSignalAnnotation);
+    return said == c.annotations.end() ? std::string() : said->second;
+  }
+  return {};
+}
+
 void PodWorker::stop_container(const Action& action) {
   context_.runtime.stop_container(
-      action.id, std::chrono::seconds(action.grace_seconds), guard([this, action](Status s) {
+      action.id, std::chrono::seconds(action.grace_seconds), stop_signal(action.id), guard([this, action](Status s) {
         if (s.ok()) {
           memory_.stop_failures.erase(action.id);
         } else {
@@ -168,21 +178,49 @@ void PodWorker::stop_container(const Action& action) {
 }
 
 void PodWorker::cleanup(const Action& action) {
-  auto finish = [this, key = action.key](const Status& s) {
+  take_back(
+      action.key, [this](std::function<void(Status)> done) { remove_files(std::move(done)); }, &memory_.cleaned);
+}
+
+void PodWorker::release(const Action& action) {
+  take_back(
+      action.key, [this](std::function<void(Status)> done) { remove_volumes(std::move(done)); }, &memory_.released);
+}
+
+// Volumes of drivers and images first, then what lies on the disk.
+void PodWorker::take_back(const std::string& key, std::function<void(std::function<void(Status)>)> remove,
+                          bool* taken) {
+  auto finish = [this, key, taken](const Status& s) {
     if (!s.ok()) LOG(WARNING) << log() << s.error().message;
-    memory_.cleaned = true;  // what could not be removed is swept at the agent's next start
+    *taken = true;  // what could not be removed is swept at the agent's next start
     memory_.in_flight.erase(key);
     wake();
   };
   if (!context_.disk) return finish(Done{});
-  if (context_.csi == nullptr) return remove_files(finish);
   // Nothing is forgotten while a driver still has the volume: it would be taken away from under who uses it next.
-  context_.csi->unmount(uid_, guard([this, action, finish](const Status& s) {
-                          if (s.ok()) return remove_files(finish);
-                          LOG(WARNING) << log() << s.error().message;
-                          record(true, "FailedUnmount", s.error().message);
-                          cleanup_retry_ = context_.loop.after(kUnmountRetry, [this, action] { cleanup(action); });
-                        }));
+  const auto retry = [this, key, remove, taken](const Error& error) {
+    LOG(WARNING) << log() << error.message;
+    record(true, "FailedUnmount", error.message);
+    cleanup_retry_ = context_.loop.after(kUnmountRetry, [this, key, remove, taken] { take_back(key, remove, taken); });
+  };
+  auto images = guard([this, retry, remove, finish](const Status& unmounted) {
+    if (!unmounted.ok()) return retry(unmounted.error());
+    context_.image_volumes->unmount(
+        uid_, guard([retry, remove, finish](const Status& s) { s.ok() ? remove(finish) : retry(s.error()); }));
+  });
+  if (context_.csi == nullptr) return images(Done{});
+  context_.csi->unmount(uid_, images);
+}
+
+void PodWorker::remove_volumes(std::function<void(Status)> done) {
+  auto outcome = std::make_shared<Status>(Done{});
+  context_.executor.run(
+      [outcome, paths = context_.node.paths, uid = uid_,
+       cgroups = context_.node.pod_cgroups ? context_.node.cgroup_parent : std::string()] {
+        *outcome = remove_pod_volumes(paths, uid);
+        remove_pod_cgroup(cgroups, uid);
+      },
+      guard([outcome, done = std::move(done)] { done(*outcome); }));
 }
 
 void PodWorker::remove_files(std::function<void(Status)> done) {

@@ -82,6 +82,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
         LOG(WARNING) << w_.log() << "secret=" << secret.name << " " << added.error().message;
       }
     }
+    credentials_ = request.credentials;
     request.record = w_.guard([this](bool warning, const std::string& reason, const std::string& message) {
       w_.record(warning, reason, message);
     });
@@ -89,8 +90,45 @@ class Launch : public std::enable_shared_from_this<Launch> {
                               w_.guard([this, self = shared_from_this()](ImagePuller::Outcome outcome) {
                                 if (!outcome.ok()) return fail(outcome.reason, outcome.error);
                                 known_ = std::move(outcome.image);
-                                create();
+                                mount_image(0);
                               }));
+  }
+
+  // Volumes that are images, of those that the container mounts: pulled as its own image is.
+  void mount_image(size_t index) {
+    const auto& volumes = w_.volumes_;
+    container_ = w_.find_container(action_.container);
+    if (container_ == nullptr || w_.memory_.ending) return w_.complete(action_.key);
+    while (index < volumes.size() && !(volumes[index].kind == VolumePlan::Kind::kImage && mounts(volumes[index].name)))
+      ++index;
+    if (index >= volumes.size()) return create();
+    const auto& volume = volumes[index];
+    if (w_.mounted_images_.count(volume.name) != 0 || w_.context_.image_volumes == nullptr)
+      return mount_image(index + 1);
+    ImagePuller::Request request;
+    request.image = volume.image;
+    request.policy = volume.pull_policy;
+    request.sandbox = sandbox_;
+    request.credentials = credentials_;
+    request.record = w_.guard([this](bool warning, const std::string& reason, const std::string& message) {
+      w_.record(warning, reason, message);
+    });
+    w_.context_.images.ensure(
+        std::move(request), w_.guard([this, self = shared_from_this(), index, name = volume.name](auto outcome) {
+          if (!outcome.ok()) return fail(outcome.reason, outcome.error);
+          if (w_.memory_.ending) return w_.complete(action_.key);
+          w_.context_.image_volumes->mount(w_.uid_, name, outcome.image.id, step<Done>([this, index, name](Status s) {
+                                             if (!s.ok()) return fail("CreateContainerError", s.error());
+                                             w_.mounted_images_.insert(name);
+                                             mount_image(index + 1);
+                                           }));
+        }));
+  }
+
+  bool mounts(const std::string& volume) const {
+    const auto* all = container_->volume_mounts();
+    return all != nullptr &&
+           std::any_of(all->begin(), all->end(), [&](const auto* m) { return str(m->name()) == volume; });
   }
 
   // What was missing when the pod was prepared may be there by now.
@@ -208,6 +246,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
   Action action_;
   const core::Container* container_ = nullptr;
   std::string image_;
+  Credentials credentials_;
   Image known_;
   SandboxConfig sandbox_;
   ContainerConfig config_;

@@ -129,7 +129,7 @@ void PodWorker::resize() {
     if (must_restart(*c, has, lists_of(c->resources()))) {
       record(false, "Killing", fmt::format("Container {} resize requires restart", name));
       PodInput input{spec(), desired_, &observed_, context_.node.host_ips, context_.loop.wall()};
-      context_.runtime.stop_container(here->id, std::chrono::seconds(grace_seconds(input)),
+      context_.runtime.stop_container(here->id, std::chrono::seconds(grace_seconds(input)), stop_signal(here->id),
                                       guard([this, name = name](const Status&) {
                                         resizing_.erase(name);
                                         observe();

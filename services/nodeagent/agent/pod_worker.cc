@@ -293,6 +293,8 @@ void PodWorker::act(const Action& action) {
       return stop_container(action);
     case Kind::kRemoveContainer:
       return remove_container(action);
+    case Kind::kRelease:
+      return release(action);
     case Kind::kCleanup:
       return cleanup(action);
     case Kind::kConfirmDelete:

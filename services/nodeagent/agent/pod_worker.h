@@ -20,6 +20,7 @@
 #include "services/nodeagent/pod/pod_machine.h"
 #include "services/nodeagent/render/configs.h"
 #include "services/nodeagent/volume/csi_volumes.h"
+#include "services/nodeagent/volume/image_volumes.h"
 #include "services/nodeagent/volume/setup.h"
 
 namespace gantry::nodeagent {
@@ -50,7 +51,8 @@ struct WorkerContext {
   bool disk = true;  // false: hollow, nothing is written
   /// A node.PodTrace, once for each pod; may be empty.
   std::function<void(std::string trace)> traced = {};
-  CsiVolumes* csi = nullptr;  // null: no CSI drivers here
+  CsiVolumes* csi = nullptr;              // null: no CSI drivers here
+  ImageVolumes* image_volumes = nullptr;  // null: hollow
   /// Why a running pod cannot have what its spec asks for now; empty: it always can.
   std::function<std::optional<ResizeRefusal>(const model::Object& pod)> fits = {};
 };
@@ -81,6 +83,8 @@ class PodWorker {
   std::string_view api_uid() const { return static_pod() ? mirror_.uid() : std::string_view(uid_); }
   /// Nothing of it runs, and nothing will.
   bool ended() const;
+  /// Nothing that it used is used any more.
+  bool reclaimed() const { return ended() && (memory_.released || memory_.cleaned); }
   const model::Object& pod() const { return pod_; }
   const RuntimePod& observed() const { return observed_; }
   const PodStatusValue& status() const { return memory_.last; }
@@ -108,9 +112,13 @@ class PodWorker {
   void start(const Action& action);
   void pre_stop(const Action& action);
   void stop_container(const Action& action);
+  std::string stop_signal(const std::string& id) const;
   void remove_container(const Action& action);
   void mount_next(size_t index, std::function<void(Status)> done);
   void cleanup(const Action& action);
+  void release(const Action& action);
+  void take_back(const std::string& key, std::function<void(std::function<void(Status)>)> remove, bool* taken);
+  void remove_volumes(std::function<void(Status)> done);
   void remove_files(std::function<void(Status)> done);
   void confirm(const Action& action);
 
@@ -161,8 +169,9 @@ class PodWorker {
   Prober prober_;
   PodTrace trace_;
   std::vector<VolumePlan> volumes_;
-  bool volumes_stale_ = false;       // something that they are made of changed while they were written
-  std::set<std::string> completed_;  // actions done but not yet covered by an observation
+  std::set<std::string> mounted_images_;  // names of volumes
+  bool volumes_stale_ = false;            // something that they are made of changed while they were written
+  std::set<std::string> completed_;       // actions done but not yet covered by an observation
   bool observing_ = false, observe_again_ = false, woken_ = false;
   std::set<std::string> resizing_;  // containers that are being told their new limits
   Timer resize_retry_;

@@ -61,6 +61,7 @@ TEST_F(StaticPodsTest, RunsAndShowsItselfInTheApi) {
   agent_->set_static_pods({manifest()});
   EXPECT_TRUE(until([&] { return mirror_ready(); }, seconds(10)));
   EXPECT_EQ(annotation(*mirror(), kConfigMirror), manifest().uid());
+  EXPECT_EQ(mirror()->meta()->owner_references(), nullptr);
   EXPECT_NE(runtime_.newest(std::string(manifest().uid()), "main"), nullptr);
   EXPECT_EQ(agent_->size(), 1u) << "the mirror runs nothing";
   EXPECT_EQ(agent_->find("kube-system", "etcd-n1")->api_uid(), mirror()->uid());
@@ -90,6 +91,20 @@ TEST_F(StaticPodsTest, AChangedManifestReplacesThePodOnceTheOldOneHasEnded) {
             seconds(40)));
   EXPECT_EQ(runtime_.pod(std::string(manifest().uid())), nullptr);
   EXPECT_NE(runtime_.newest(std::string(next.uid()), "more"), nullptr);
+}
+
+TEST_F(StaticPodsTest, TheNodeOwnsTheMirror) {
+  agent_->set_node_uid("");
+  agent_->set_static_pods({manifest()});
+  loop_.advance(minutes(1));
+  EXPECT_EQ(mirror(), nullptr) << "the node is not registered yet";
+  agent_->set_node_uid("node-uid");
+  EXPECT_TRUE(until([&] { return mirror_ready(); }, seconds(10)));
+  const auto* owners = mirror()->meta()->owner_references();
+  ASSERT_TRUE(owners != nullptr && owners->size() == 1);
+  EXPECT_EQ(owners->Get(0)->kind()->str(), "Node");
+  EXPECT_EQ(owners->Get(0)->name()->str(), "n1");
+  EXPECT_EQ(owners->Get(0)->uid()->str(), "node-uid");
 }
 
 TEST_F(StaticPodsTest, WithoutItsManifestNothingOfItStays) {

@@ -158,6 +158,28 @@ TEST_F(NodeAgentTest, ProbesReachThePod) {
   ASSERT_TRUE(until([&] { return container("web")->attempt == 1 && api_.ready("default", "web"); })) << status("web");
 }
 
+TEST_F(NodeAgentTest, AnImageIsAVolume) {
+  const std::string spec = R"({"terminationGracePeriodSeconds":0,
+      "volumes":[{"name":"files","image":{"reference":"gantry.local/busybox:1","pullPolicy":"Never"}}],
+      "containers":[{"name":"main","image":"gantry.local/busybox:1","command":["sleep","1000"],
+        "volumeMounts":[{"name":"files","mountPath":"/files"},{"name":"files","mountPath":"/part","subPath":"etc"}]}]})";
+  put("web", spec);
+  ASSERT_TRUE(ready("web")) << status("web");
+  EXPECT_EQ(exec("web", "touch /files/x 2>/dev/null || cmp /files/etc/passwd /part/passwd && echo same"), "same\n");
+  stop_agent();
+  start_agent();
+  // Without its own image there is nothing to ask: it is mounted already.
+  const auto pid =
+      std::atoi(containerd_->ctr("-n k8s.io tasks ls | grep " + container("web")->id + " | awk '{print $2}'").c_str());
+  kill(pid, SIGKILL);
+  ASSERT_TRUE(until([&] { return api_.ready("default", "web") && container("web")->attempt == 1; }));
+  EXPECT_EQ(exec("web", "ls -d /files/etc"), "/files/etc\n");
+  auto missing = spec;
+  missing.replace(missing.find("gantry.local/busybox:1"), 22, "gantry.local/nothing:1");
+  put("none", missing);
+  EXPECT_TRUE(until([&] { return status("none").find("ErrImageNeverPull") != std::string::npos; })) << status("none");
+}
+
 TEST_F(NodeAgentTest, WhatCannotRunSaysWhy) {
   put("image", R"({"containers":[{"name":"main","image":"gantry.local/nothing:1","imagePullPolicy":"Never"}]})");
   put("command", R"({"containers":[{"name":"main","image":"gantry.local/busybox:1","command":["/no/such"]}]})");

@@ -12,13 +12,16 @@
 #include "services/nodeagent/cri/convert.h"
 #include "services/nodeagent/cri/events.h"
 #include "services/nodeagent/cri/exec.h"
+#include "services/nodeagent/cri/image_files.h"
 #include "services/nodeagent/cri/netns.h"
 #include "services/nodeagent/cri/observer.h"
 #include "services/nodeagent/cri/orphans.h"
+#include "services/nodeagent/cri/stop_signal.h"
 
 namespace gantry::nodeagent {
 
 namespace v1 = runtime::v1;
+namespace tasks = containerd::services::tasks::v1;
 
 namespace {
 
@@ -72,6 +75,7 @@ class CriRuntime final : public Runtime {
     calls_->add_metadata("containerd-namespace", "k8s.io");
     observer_ = std::make_unique<Observer>(loop, *calls_, *runtime_, *exec_.tasks);
     orphans_ = std::make_unique<Orphans>(exec_, *runtime_, options.socket, options.ipam_directory);
+    image_files_ = std::make_unique<ImageFiles>(*calls_, channel_, *runtime_, *images_);
     std::error_code ignored;
     std::filesystem::remove_all(options.exec_directory, ignored);
   }
@@ -99,7 +103,14 @@ class CriRuntime final : public Runtime {
   void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox, const ContainerConfig& config,
                         Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
-  void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) override;
+  void hold_image(const std::string& key, const std::string& image, Done<std::vector<FsMount>> done) override {
+    image_files_->hold(key, image, std::move(done));
+  }
+  void release_image(const std::string& key, Done<gantry::Done> done) override {
+    image_files_->release(key, std::move(done));
+  }
+  void stop_container(const std::string& id, Duration grace, const std::string& signal,
+                      Done<gantry::Done> done) override;
   void remove_container(const std::string& id, Done<gantry::Done> done) override;
   void reopen_log(const std::string& id, Done<gantry::Done> done) override;
   void exec(const std::string& container_id, const ExecOptions& options, Process::Callbacks callbacks,
@@ -115,6 +126,7 @@ class CriRuntime final : public Runtime {
   void pod_usage(Done<std::vector<PodUsage>> done) override;
 
  private:
+  void stop_by_runtime(const std::string& id, Duration grace, Done<gantry::Done> done);
   // A call of the RuntimeService; images have their own.
   template <typename Request, typename Response>
   void call(void (RuntimeStub::async::*method)(grpc::ClientContext*, const Request*, Response*,
@@ -134,6 +146,8 @@ class CriRuntime final : public Runtime {
   std::unique_ptr<TaskEvents> task_events_;
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<Orphans> orphans_;
+  std::unique_ptr<ImageFiles> image_files_;
+  std::set<std::string> signalled_;  // containers that were sent a signal of their own to end
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -306,7 +320,28 @@ void CriRuntime::start_container(const std::string& id, Done<gantry::Done> done)
        });
 }
 
-void CriRuntime::stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) {
+// CRI has a field for it, which containerd knows since 2.1. The task takes a signal from every version.
+void CriRuntime::stop_container(const std::string& id, Duration grace, const std::string& signal,
+                                Done<gantry::Done> done) {
+  const auto number = signal_number(signal);
+  if (!number || grace <= Duration::zero()) return stop_by_runtime(id, grace, std::move(done));
+  auto kill = [this, id, done = std::move(done)] { stop_by_runtime(id, Duration::zero(), done); };
+  auto wait = [this, id, grace, kill] {
+    tasks::WaitRequest request;
+    request.set_container_id(id);
+    calls_->call(exec_.tasks->async(), &tasks::Tasks::Stub::async::Wait, std::move(request), grace,
+                 std::function<void(Result<tasks::WaitResponse>)>([kill](auto) { kill(); }));
+  };
+  if (!signalled_.insert(id).second) return wait();  // a nearer deadline
+  tasks::KillRequest request;
+  request.set_container_id(id);
+  request.set_signal(static_cast<uint32_t>(*number));
+  // What cannot be sent a signal has ended: waiting tells.
+  calls_->call(exec_.tasks->async(), &tasks::Tasks::Stub::async::Kill, std::move(request), kQuick,
+               std::function<void(Result<google::protobuf::Empty>)>([wait](auto) { wait(); }));
+}
+
+void CriRuntime::stop_by_runtime(const std::string& id, Duration grace, Done<gantry::Done> done) {
   v1::StopContainerRequest request;
   request.set_container_id(id);
   request.set_timeout(std::chrono::duration_cast<std::chrono::seconds>(grace).count());
@@ -319,7 +354,10 @@ void CriRuntime::remove_container(const std::string& id, Done<gantry::Done> done
   request.set_container_id(id);
   call(&RuntimeStub::async::RemoveContainer, std::move(request), kCreate,
        gone_is_fine<v1::RemoveContainerResponse>([this, id, done = std::move(done)](Result<gantry::Done> r) {
-         if (r.ok()) observer_->forget(id);
+         if (r.ok()) {
+           observer_->forget(id);
+           signalled_.erase(id);
+         }
          done(std::move(r));
        }));
 }

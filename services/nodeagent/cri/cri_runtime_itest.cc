@@ -6,6 +6,7 @@
 
 #include "libs/base/ids.h"
 #include "services/nodeagent/cri/cri_runtime.h"
+#include "services/nodeagent/cri/stop_signal.h"
 #include "services/nodeagent/cri/testing/containerd.h"
 
 namespace gantry::nodeagent {
@@ -297,11 +298,51 @@ TEST_F(CriRuntimeTest, AnAbandonedExecIsKilled) {
   }));
 }
 
+TEST(StopSignal, HasItsNumber) {
+  EXPECT_EQ(signal_number("SIGTERM"), 15);
+  EXPECT_EQ(signal_number("SIGRTMIN"), 34);
+  EXPECT_EQ(signal_number("SIGRTMIN+3"), 37);
+  EXPECT_EQ(signal_number("SIGRTMAX-14"), 50);
+  for (const char* none : {"", "TERM", "SIGNONE", "SIGRTMIN+31", "SIGRTMAX-x"})
+    EXPECT_EQ(signal_number(none), std::nullopt) << none;
+}
+
 TEST_F(CriRuntimeTest, StopIsGentleThenNot) {
   auto id = run("trap 'exit 9' TERM; while true; do sleep 0.1; done");
-  ASSERT_TRUE(wait<Done>([&](auto done) { runtime_->stop_container(id, std::chrono::seconds(10), done); }).ok());
+  ASSERT_TRUE(wait<Done>([&](auto done) { runtime_->stop_container(id, std::chrono::seconds(10), "", done); }).ok());
   ASSERT_TRUE(until([&] { return observe().containers.at(0).state == ContainerState::kExited; }));
   EXPECT_EQ(observe().containers[0].exit_code, 9);
+}
+
+TEST_F(CriRuntimeTest, StopsByTheSignalOfThePod) {
+  auto id = run("trap 'exit 10' USR1; trap 'exit 9' TERM; while true; do sleep 0.1; done");
+  // It may not have set its traps yet.
+  ASSERT_TRUE(until([&] {
+    auto said = exec(id, {{"sh", "-c", "grep SigCgt /proc/1/status"}});
+    until([&] { return said->finished; });
+    const auto mask = said->out.size() < 8 ? 0 : std::strtoull(said->out.c_str() + 8, nullptr, 16);
+    return (mask & 0x4200) == 0x4200;
+  }));
+  const auto stop = [&](auto done) { runtime_->stop_container(id, std::chrono::seconds(10), "SIGUSR1", done); };
+  ASSERT_TRUE(wait<Done>(stop).ok());
+  ASSERT_TRUE(until([&] { return observe().containers.at(0).state == ContainerState::kExited; }));
+  EXPECT_EQ(observe().containers[0].exit_code, 10);
+  EXPECT_TRUE(wait<Done>(stop).ok()) << "what has ended needs no stopping";
+}
+
+TEST_F(CriRuntimeTest, AnImagesFilesAreHeldUntilTheyAreReleased) {
+  auto image = wait<std::optional<Image>>([&](auto done) { runtime_->find_image(kBusybox, done); });
+  ASSERT_TRUE(image.ok() && *image);
+  const auto hold = [&](auto done) { runtime_->hold_image(uid_ + "/files", (*image)->id, done); };
+  auto first = wait<std::vector<FsMount>>(hold), again = wait<std::vector<FsMount>>(hold);
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  ASSERT_EQ(first->size(), 1u);
+  EXPECT_EQ(again->at(0).source, first->at(0).source);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_TRUE(wait<Done>([&](auto done) { runtime_->release_image(uid_ + "/files", done); }).ok());
+  EXPECT_FALSE(
+      wait<std::vector<FsMount>>([&](auto done) { runtime_->hold_image(uid_ + "/files", "sha256:0", done); }).ok());
 }
 
 TEST_F(CriRuntimeTest, PortsAreReachedInThePodsNetwork) {

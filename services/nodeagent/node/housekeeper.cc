@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kAtOnce = 1;                // seconds that a pod gets when there is no time
 constexpr int64_t kCritical = 2'000'000'000;  // the priority of what the system cannot do without
 constexpr WallMicros kReclaimPause = 30'000'000;
+constexpr WallMicros kLongestEnd = 30'000'000;  // of a pod that had to go, before another is chosen
 constexpr char kStorage[] = "ephemeral-storage";
 
 void add_disk(const std::string& path, const char* prefix, Signals& out) {
@@ -32,7 +33,7 @@ void add_disk(const std::string& path, const char* prefix, Signals& out) {
                                                  static_cast<int64_t>(info.f_files)};
 }
 
-void add_processes(Signals& out) {
+void add_processes(const std::optional<Cgroups::Processes>& pods, Signals& out) {
   int64_t most = 0, all = 0;
   std::ifstream limit("/proc/sys/kernel/pid_max"), load("/proc/loadavg");
   std::string word;
@@ -40,7 +41,11 @@ void add_processes(Signals& out) {
   const auto slash = word.find('/');
   if (!(limit >> most) || slash == std::string::npos) return;
   all = std::strtoll(word.c_str() + slash + 1, nullptr, 10);
-  out["pid.available"] = {std::max<int64_t>(0, most - all), most};
+  Signal left{std::max<int64_t>(0, most - all), most};
+  // Pods may have fewer than the machine.
+  if (pods && pods->most - pods->now < left.available)
+    left = {std::max<int64_t>(0, pods->most - pods->now), pods->most};
+  out["pid.available"] = left;
 }
 
 // Bytes that a tree takes on its disk; hard links count once too often, as with every quota by directory.
@@ -91,7 +96,7 @@ bool has_storage_limit(const core::Pod& pod, const Paths& paths) {
 bool is_critical(const core::Pod& pod) {
   return pod.spec()->priority().value_or(0) >= kCritical ||
          (pod.metadata()->annotations() != nullptr &&
-          model::lookup(pod.metadata()->annotations(), "kubernetes.io/config.mirror") != nullptr);
+          model::lookup(pod.metadata()->annotations(), kConfigSource) != nullptr);  // static
 }
 
 bool ended(const PodWorker& worker) {
@@ -116,7 +121,7 @@ Signals read_signals(const HousekeeperOptions& options, const Cgroups& cgroups, 
   }
   add_disk(root, "nodefs", out);
   add_disk(images, "imagefs", out);
-  add_processes(out);
+  add_processes(parent.empty() ? std::nullopt : cgroups.processes(parent), out);
   return out;
 }
 
@@ -265,6 +270,12 @@ void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::Conta
 void Housekeeper::conclude(const Signals& signals, std::vector<PodUse> pods) {
   looking_ = false;
   const auto decision = decide_eviction(options_.eviction, signals, std::move(pods), loop_.wall(), memory_);
+  // What the last one leaves behind is seen once it has ended.
+  bool going = false;
+  agent_.for_each([&](const PodWorker& worker) { going |= worker.uid() == evicting_ && !worker.reclaimed(); });
+  if (going && loop_.wall() - evicted_at_ < kLongestEnd) return;
+  evicted_at_ = loop_.wall();
+  evicting_ = decision.victim ? decision.victim->uid : std::string();
   if (decision.victim) evict(decision.victim->uid, decision.victim->message, decision.victim->grace_seconds);
 }
 
@@ -347,6 +358,11 @@ void Housekeeper::list_images(uint64_t free_bytes) {
       for (const auto& c : worker.observed().containers) {
         used.insert(c.image);
         used.insert(c.image_ref);
+      }
+      const auto* volumes = worker.pod() ? worker.pod().as<core::Pod>()->spec()->volumes() : nullptr;
+      if (volumes == nullptr || ended(worker)) return;
+      for (const auto* v : *volumes) {
+        if (v->image() != nullptr) used.insert(std::string(str(v->image()->reference())));
       }
     });
     ages_.see(*images, used, loop_.wall());

@@ -81,9 +81,10 @@ class Housekeeper {
   std::array<bool, 3> pressure_{};
   std::vector<std::string> told_images_;
   std::string images_at_;  // where images lie
+  std::string evicting_;   // uid of the pod that had to go last
   int64_t burstable_shares_ = 0;
   bool looking_ = false, collecting_ = false;
-  WallMicros reclaimed_at_ = 0;
+  WallMicros reclaimed_at_ = 0, evicted_at_ = 0;
   Timer look_, images_, first_images_, gc_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

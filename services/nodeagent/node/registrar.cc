@@ -90,6 +90,10 @@ void Registrar::create() {
 void Registrar::on_node(const model::Object& object) {
   const auto& node = *object.as<core::Node>();
   bool first = !std::exchange(registered_, true);
+  if (uid_ != object.uid()) {
+    uid_ = object.uid();
+    if (on_registered_) on_registered_(uid_);
+  }
   auto cidr = std::string(node.spec() ? str(node.spec()->pod_cidr()) : "");
   if (!cidr.empty() && cidr != pod_cidr_) {
     pod_cidr_ = cidr;

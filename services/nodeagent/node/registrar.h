@@ -41,6 +41,8 @@ class Registrar {
   void start();
   /// Called once for each new pod CIDR; an error keeps the node NotReady with its message, and is tried again.
   void on_pod_cidr(std::function<Status(const std::string& cidr)> configure) { configure_ = std::move(configure); }
+  /// Called with the uid of the Node whenever it is (made) anew.
+  void on_registered(std::function<void(const std::string& uid)> registered) { on_registered_ = std::move(registered); }
   void set_runtime(bool connected, const std::string& why);
   /// The node goes: it is not ready for this reason from now on.
   void set_leaving(std::string why) {
@@ -81,6 +83,8 @@ class Registrar {
   Sequence& sequence_;
   RegistrarOptions options_;
   std::function<Status(const std::string&)> configure_;
+  std::function<void(const std::string&)> on_registered_;
+  std::string uid_;
   std::string pod_cidr_, network_error_ = "the node has no pod CIDR yet";
   RuntimeStatus runtime_status_;
   bool connected_ = false, registered_ = false, ready_ = false, creating_ = false, reporting_ = false,

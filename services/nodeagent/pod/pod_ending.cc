@@ -108,12 +108,17 @@ void PodMachine::wind_down(bool deleting) {
       stop_sandbox(s);
     }
   }
-  if (any || !deleting) return;
+  if (any) return;
+  // A pod that is over uses nothing any more, however long it stays to be looked at.
+  if (!deleting) {
+    if (!memory_.released && !busy("release") && !busy("prepare")) act(Action::Kind::kRelease, "release");
+    return;
+  }
   if (in_.pod != nullptr && !memory_.frozen) memory_.frozen = derive_status(in_, view_, memory_);
   for (const auto& s : in_.runtime->sandboxes) remove_sandbox(s);
   if (!in_.runtime->sandboxes.empty()) return;
   for (const auto& c : in_.runtime->containers) remove_container(c);
-  if (!in_.runtime->containers.empty() || busy_with("remove") || busy("prepare")) return;
+  if (!in_.runtime->containers.empty() || busy_with("remove") || busy("prepare") || busy("release")) return;
   if (!memory_.cleaned) {
     if (!busy("cleanup")) act(Action::Kind::kCleanup, "cleanup");
     return;

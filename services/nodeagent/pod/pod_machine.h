@@ -34,6 +34,7 @@ struct Action {
     kPreStop,          // id, container, grace: its hook, before the stop
     kStopContainer,    // id, container, grace
     kRemoveContainer,  // id
+    kRelease,          // volumes and cgroup, when nothing runs any more: the pod itself stays to be looked at
     kCleanup,          // directories and volumes, when nothing is left in the runtime
     kConfirmDelete,    // tell the API that nothing is left
   };

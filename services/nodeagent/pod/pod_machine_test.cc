@@ -99,6 +99,9 @@ TEST_F(PodMachineTest, RestartPolicyDecidesTheEnd) {
   runtime_.sandboxes[0].ready = false;
   memory_.stopped_sandboxes.insert("s0");
   finish("stop-sandbox/s0");
+  EXPECT_THAT(decide(), ElementsAre("release")) << "volumes are for others now";
+  EXPECT_THAT(decide(), IsEmpty());
+  finish("release");
   EXPECT_THAT(decide(), IsEmpty()) << "containers and logs stay until the pod is deleted";
   EXPECT_EQ(last_.status.phase, "Failed");
 }

@@ -73,7 +73,7 @@ struct PodMemory {
   /// for them, and they look at `ending` before they go on.
   std::set<std::string> uncreated;
   bool ending = false;
-  bool prepared = false, cleaned = false;
+  bool prepared = false, released = false, cleaned = false;
   std::optional<Failure> prepare_failure, sandbox_failure, confirm_failure;
   std::map<std::string, Failure> launch_failures;           // by container name
   std::map<std::string, Failure> stop_failures;             // by id

@@ -132,6 +132,8 @@ ContainerStatusValue container_status(const PodInput& input, const PodView& view
   if (!newest.image.empty() && newest.image.rfind("sha256:", 0) != 0) out.image = newest.image;
   out.image_id = newest.image_ref;
   out.container_id = "containerd://" + newest.id;
+  if (auto said = newest.annotations.find(kStopSignalAnnotation); said != newest.annotations.end())
+    out.stop_signal = said->second;
   out.restart_count = static_cast<int>(newest.attempt);
   describe(input, memory, c, out);
   if (c.previous && c.previous->state == ContainerState::kExited) {

@@ -116,7 +116,7 @@ Offset<Statuses> encode(FlatBufferBuilder& b, const std::vector<ContainerStatusV
   std::vector<Offset<core::ContainerStatus>> out;
   for (const auto& s : statuses) {
     auto name = b.CreateString(s.name), image = b.CreateString(s.image), image_id = b.CreateString(s.image_id);
-    auto id = text(b, s.container_id);
+    auto id = text(b, s.container_id), stop_signal = text(b, s.stop_signal);
     auto state = encode(b, s.state), last = encode(b, s.last_state);
     auto allocated = encode(b, s.allocated);
     auto resources = encode_resources(b, s);
@@ -127,6 +127,7 @@ Offset<Statuses> encode(FlatBufferBuilder& b, const std::vector<ContainerStatusV
     status.add_image(image);
     status.add_image_id(image_id);
     status.add_container_id(id);
+    status.add_stop_signal(stop_signal);
     status.add_state(state);
     status.add_last_state(last);
     status.add_ready(s.ready);
@@ -213,6 +214,7 @@ std::vector<ContainerStatusValue> decode(const Statuses* statuses) {
     value.image = str(s->image());
     value.image_id = str(s->image_id());
     value.container_id = str(s->container_id());
+    value.stop_signal = str(s->stop_signal());
     value.state = decode(s->state());
     value.last_state = decode(s->last_state());
     value.ready = s->ready().value_or(false);

@@ -34,6 +34,7 @@ struct MountStatusValue {
 
 struct ContainerStatusValue {
   std::string name, image, image_id, container_id;
+  std::string stop_signal;  // where the pod says it
   ContainerStateValue state, last_state;
   bool ready = false;
   std::optional<bool> started;

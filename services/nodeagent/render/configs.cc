@@ -114,6 +114,8 @@ Result<ContainerConfig> render_container(const core::Pod& pod, const core::Conta
   out.in = container.stdin().value_or(false);
   out.stdin_once = container.stdin_once().value_or(false);
   out.tty = container.tty().value_or(false);
+  if (container.lifecycle() && !str(container.lifecycle()->stop_signal()).empty())
+    out.annotations[kStopSignalAnnotation] = str(container.lifecycle()->stop_signal());
   out.resources = container_resources(*pod.spec(), container, node.memory_bytes);
   if (auto s = set_security(pod, container, node, image, out); !s.ok()) return s.error();
   if (auto s = set_mounts(pod, container, node, volumes, out); !s.ok()) return s.error();
@@ -122,13 +124,7 @@ Result<ContainerConfig> render_container(const core::Pod& pod, const core::Conta
 }
 
 std::string pull_policy(const core::Container& container) {
-  if (auto policy = str(container.image_pull_policy()); !policy.empty()) return std::string(policy);
-  auto image = str(container.image());
-  auto slash = image.rfind('/');
-  auto colon = image.rfind(':');
-  bool tagged = colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
-  if (image.find('@') != std::string_view::npos) return "IfNotPresent";
-  return !tagged || image.substr(colon) == ":latest" ? "Always" : "IfNotPresent";
+  return pull_policy(str(container.image()), str(container.image_pull_policy()));
 }
 
 }  // namespace gantry::nodeagent

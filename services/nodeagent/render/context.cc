@@ -36,6 +36,15 @@ TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjec
           std::string(str(source.audience()))};
 }
 
+std::string pull_policy(std::string_view image, std::string_view said) {
+  if (!said.empty()) return std::string(said);
+  const auto slash = image.rfind('/');
+  const auto colon = image.rfind(':');
+  const bool tagged = colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
+  if (image.find('@') != std::string_view::npos) return "IfNotPresent";
+  return !tagged || image.substr(colon) == ":latest" ? "Always" : "IfNotPresent";
+}
+
 std::string claim_of(const core::Pod& pod, const core::Volume& volume) {
   if (const auto* claim = volume.persistent_volume_claim()) return std::string(str(claim->claim_name()));
   if (volume.ephemeral()) return fmt::format("{}-{}", str(pod.metadata()->name()), str(volume.name()));

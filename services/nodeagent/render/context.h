@@ -18,6 +18,7 @@ namespace core = api::core_v1;
 ///   <root>/pods/<uid>/volumes/<volume>/                             emptyDir, configMap, secret, ...
 ///   <root>/pods/<uid>/parts/<container>/<n>                         the n-th mount, of a part of a volume (subPath)
 ///   <root>/pods/<uid>/csi/<volume>.json                             what a CSI driver was asked to mount
+///   <root>/pods/<uid>/images/<volume>                               an image that is held for a volume; empty
 ///   <root>/pods/<uid>/etc-hosts                                     the managed /etc/hosts
 ///   <root>/pods/<uid>/containers/<name>/<attempt>                   the termination message
 ///   <root>/csi/<hash>/{volume.json,mount}                           a volume that a CSI driver staged on this node
@@ -37,6 +38,7 @@ struct Paths {
   std::string csi_records(std::string_view uid) const { return pod(uid) + "/csi"; }
   std::string staged_csi() const { return root + "/csi"; }
   std::string plugins() const { return root + "/plugins_registry"; }
+  std::string images(std::string_view uid) const { return pod(uid) + "/images"; }
   std::string hosts(std::string_view uid) const { return pod(uid) + "/etc-hosts"; }
   std::string termination_log(std::string_view uid, std::string_view container, uint32_t attempt) const {
     return pod(uid) + "/containers/" + std::string(container) + "/" + std::to_string(attempt);
@@ -95,6 +97,9 @@ struct TokenName {
   static TokenName decode(std::string_view name);
 };
 TokenName token_name(const core::Pod& pod, const core::ServiceAccountTokenProjection& source);
+
+/// Always, IfNotPresent or Never; by the image's tag when nobody says.
+std::string pull_policy(std::string_view image, std::string_view said);
 
 /// The claim that a volume stands for, its own (ephemeral) or one by name; empty for other volumes.
 std::string claim_of(const core::Pod& pod, const core::Volume& volume);

@@ -211,7 +211,7 @@ TEST_F(RenderTest, VolumesThatCannotBe) {
   EXPECT_EQ(
       why(R"("projected":{"sources":[{"clusterTrustBundle":{"path":"p","name":"b"}}]})"),
       "MountVolume.SetUp failed for volume \"v\" : clusterTrustBundle projections are not supported by this node");
-  EXPECT_THAT(why(R"("image":{"reference":"i:1"})"), HasSubstr("image volumes are not supported"));
+  EXPECT_EQ(why(R"("image":{"reference":"i:1"})"), "planned") << "it is pulled with the containers";
   EXPECT_THAT(why(R"("persistentVolumeClaim":{"claimName":"c"})"),
               HasSubstr("error processing PVC ns/c: persistentvolumeclaim \"c\" not found"));
 }

@@ -49,6 +49,14 @@ class Planner {
   Status fill(const core::Volume& v, VolumePlan& plan) {
     if (const auto* csi = v.csi()) return ephemeral(*csi, plan);
     if (!claim_of(pod_, v).empty()) return claimed(v, plan);
+    if (const auto* image = v.image()) {
+      plan.kind = VolumePlan::Kind::kImage;
+      plan.read_only = true;
+      plan.fs_group.reset();
+      plan.image = str(image->reference());
+      plan.pull_policy = pull_policy(plan.image, str(image->pull_policy()));
+      return Done{};
+    }
     plan.kind = VolumePlan::Kind::kFiles;
     plan.read_only = true;
     if (const auto* c = v.config_map()) {
@@ -61,9 +69,6 @@ class Planner {
     }
     if (const auto* d = v.downward_api()) return downward(d->items(), mode(d->default_mode()), plan.files);
     if (const auto* p = v.projected()) return projected(*p, plan);
-    if (v.image()) {
-      return Error{Code::kInvalid, "image volumes are not supported by this node's container runtime"};
-    }
     return Error{Code::kInvalid, "this kind of volume is not supported by this node"};
   }
 

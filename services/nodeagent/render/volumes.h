@@ -33,7 +33,7 @@ struct CsiVolume {
 };
 
 struct VolumePlan {
-  enum class Kind : uint8_t { kEmptyDir, kHostPath, kFiles, kLocal, kCsi };
+  enum class Kind : uint8_t { kEmptyDir, kHostPath, kFiles, kLocal, kCsi, kImage };
   Kind kind = Kind::kEmptyDir;
   std::string name;
   std::string spec_name;  // as errors call it: the PersistentVolume's name, or the volume's
@@ -50,6 +50,7 @@ struct VolumePlan {
   std::optional<int64_t> fs_group;
   bool group_on_mismatch = false;
   CsiVolume csi;
+  std::string image, pull_policy;
 };
 
 /// kInvalid names the volume and what is missing or not supported.

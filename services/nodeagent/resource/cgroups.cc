@@ -190,6 +190,13 @@ std::vector<std::string> Cgroups::children(const std::string& path) const {
   return out;
 }
 
+std::optional<Cgroups::Processes> Cgroups::processes(const std::string& path) const {
+  if (version_ == Version::kNone) return std::nullopt;
+  const auto now = read_number(file("pids", path, "pids.current")), most = read_number(file("pids", path, "pids.max"));
+  if (!now || !most) return std::nullopt;
+  return Processes{static_cast<int64_t>(*now), static_cast<int64_t>(*most)};
+}
+
 std::optional<uint64_t> Cgroups::working_set(const std::string& path) const {
   if (version_ == Version::kNone) return std::nullopt;
   const bool two = version_ == Version::kV2;

@@ -32,6 +32,11 @@ class Cgroups {
 
   /// Bytes that cannot be had back without pressure.
   std::optional<uint64_t> working_set(const std::string& path) const;
+  struct Processes {
+    int64_t now = 0, most = 0;
+  };
+  /// Nothing where their number is not limited.
+  std::optional<Processes> processes(const std::string& path) const;
 
  private:
   std::string file(const char* controller, const std::string& path, const char* name) const;

@@ -126,6 +126,14 @@ void HollowRuntime::remove_image(const std::string&, Done<gantry::Done> done) {
   answer<gantry::Done>(std::move(done), gantry::Done{});
 }
 
+void HollowRuntime::hold_image(const std::string&, const std::string&, Done<std::vector<FsMount>> done) {
+  answer<std::vector<FsMount>>(std::move(done), std::vector<FsMount>());
+}
+
+void HollowRuntime::release_image(const std::string&, Done<gantry::Done> done) {
+  answer<gantry::Done>(std::move(done), gantry::Done{});
+}
+
 void HollowRuntime::image_filesystem(Done<FsUsage> done) { answer<FsUsage>(std::move(done), FsUsage{}); }
 
 void HollowRuntime::create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
@@ -169,7 +177,7 @@ void HollowRuntime::end(const std::string& id, int exit_code, const std::string&
   changed(owner_[id]);
 }
 
-void HollowRuntime::stop_container(const std::string& id, Duration, Done<gantry::Done> done) {
+void HollowRuntime::stop_container(const std::string& id, Duration, const std::string&, Done<gantry::Done> done) {
   end(id, 0, "Completed");
   answer<gantry::Done>(std::move(done), gantry::Done{});
 }

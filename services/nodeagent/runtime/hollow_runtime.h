@@ -31,11 +31,14 @@ class HollowRuntime : public Runtime {
                   Done<std::string> done) override;
   void list_images(Done<std::vector<Image>> done) override;
   void remove_image(const std::string& id, Done<gantry::Done> done) override;
+  void hold_image(const std::string& key, const std::string& image, Done<std::vector<FsMount>> done) override;
+  void release_image(const std::string& key, Done<gantry::Done> done) override;
   void image_filesystem(Done<FsUsage> done) override;
   void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox, const ContainerConfig& config,
                         Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
-  void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) override;
+  void stop_container(const std::string& id, Duration grace, const std::string& signal,
+                      Done<gantry::Done> done) override;
   void remove_container(const std::string& id, Done<gantry::Done> done) override;
   void update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) override;
   void reopen_log(const std::string& id, Done<gantry::Done> done) override;

@@ -26,6 +26,8 @@ inline constexpr char kContainerNameLabel[] = "io.kubernetes.container.name";
 /// Annotations.
 inline constexpr char kTerminationPathAnnotation[] = "io.kubernetes.container.terminationMessagePath";  // on the host
 inline constexpr char kTerminationPolicyAnnotation[] = "io.kubernetes.container.terminationMessagePolicy";
+/// SIGUSR1 and so on: what asks the container to end, where its pod says.
+inline constexpr char kStopSignalAnnotation[] = "io.kubernetes.container.stopSignal";
 inline constexpr char kGracePeriodAnnotation[] = "io.kubernetes.pod.terminationGracePeriod";  // seconds, for orphans
 
 using StringMap = std::map<std::string, std::string>;
@@ -64,6 +66,12 @@ struct Image {
   std::optional<int64_t> uid;  // of its USER, when that is a number or nobody said (0)
   std::string username;        // when it is a name
   bool pinned = false;         // never to be removed
+};
+
+/// One mount(2).
+struct FsMount {
+  std::string type, source;
+  std::vector<std::string> options;
 };
 
 struct FsUsage {
@@ -247,14 +255,20 @@ class Runtime {
                           Done<std::string> done) = 0;
   virtual void list_images(Done<std::vector<Image>> done) = 0;
   virtual void remove_image(const std::string& id, Done<gantry::Done> done) = 0;
+  /// Holds on to the files of an image (by id) under `key` until it is released, and tells what to mount, read-only, to
+  /// have them. The same key again: the same files.
+  virtual void hold_image(const std::string& key, const std::string& image, Done<std::vector<FsMount>> done) = 0;
+  virtual void release_image(const std::string& key, Done<gantry::Done> done) = 0;
   /// Where images and containers' layers lie.
   virtual void image_filesystem(Done<FsUsage> done) = 0;
 
   virtual void create_container(const std::string& sandbox_id, const SandboxConfig& sandbox,
                                 const ContainerConfig& config, Done<std::string> done) = 0;
   virtual void start_container(const std::string& id, Done<gantry::Done> done) = 0;
-  /// SIGTERM, then SIGKILL after `grace`; done when it has ended.
-  virtual void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) = 0;
+  /// `signal` (SIGTERM, SIGRTMIN+3, ...; empty: what the image says), then SIGKILL after `grace`; done when it has
+  /// ended.
+  virtual void stop_container(const std::string& id, Duration grace, const std::string& signal,
+                              Done<gantry::Done> done) = 0;
   virtual void remove_container(const std::string& id, Done<gantry::Done> done) = 0;
   /// New limits for a container that runs.
   virtual void update_container(const std::string& id, const Resources& resources, Done<gantry::Done> done) = 0;

@@ -89,6 +89,7 @@ Status write(const VolumePlan& plan) {
     case VolumePlan::Kind::kHostPath:
       return check_host_path(plan);
     case VolumePlan::Kind::kCsi:
+    case VolumePlan::Kind::kImage:  // with the containers that mount it: it may have to be pulled
       return Done{};
     case VolumePlan::Kind::kLocal:
       made = check_local(plan);
@@ -126,6 +127,14 @@ Status write_file(const std::string& path, std::string_view data, uint32_t mode)
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) return disk_error("renaming", temporary, errno);
   return Done{};
+}
+
+Status remove_pod_volumes(const Paths& paths, const std::string& uid) {
+  Status outcome = Done{};
+  for (const char* part : {"/parts", "/volumes", "/devices", "/images"}) {
+    if (auto removed = remove_tree(paths.pod(uid) + part); !removed.ok()) outcome = removed;
+  }
+  return outcome;
 }
 
 Status remove_pod_directory(const Paths& paths, const std::string& uid) { return remove_tree(paths.pod(uid)); }

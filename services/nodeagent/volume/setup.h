@@ -16,6 +16,10 @@ Status write_volume(const VolumePlan& plan);
 /// Writes by a temporary file and rename, making directories as needed.
 Status write_file(const std::string& path, std::string_view data, uint32_t mode = 0644);
 
+/// Volumes and their parts, of one pod; the rest of its directory stays. Nothing of drivers or images may be mounted
+/// there any more. Blocks.
+Status remove_pod_volumes(const Paths& paths, const std::string& uid);
+
 /// Unmounts what is mounted below <root>/pods/<uid> and removes it.
 Status remove_pod_directory(const Paths& paths, const std::string& uid);
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "services/nodeagent/volume/image_volumes.h"
 #include "services/nodeagent/volume/mounts.h"
 #include "services/nodeagent/volume/ownership.h"
 #include "services/nodeagent/volume/setup.h"
@@ -179,6 +180,23 @@ TEST_F(VolumeTest, ReadOnlyAllTheWayDown) {
   EXPECT_FALSE(std::ofstream(m.host_path + "/inner/x").is_open());
   EXPECT_FALSE(std::ofstream(m.host_path + "/x").is_open());
   EXPECT_TRUE(std::ofstream(volume + "/inner/x").is_open()) << "only this mount of it";
+}
+
+TEST_F(VolumeTest, AnImagesFilesAreMountedReadOnly) {
+  if (!may_mount()) GTEST_SKIP() << "needs root";
+  const std::string at = paths_.root + "/volume", from = paths_.root + "/layer", other = paths_.root + "/other";
+  put(from + "/file", "one");
+  put(other + "/more", "two");
+  for (const auto& mounts : {std::vector<FsMount>{{"bind", from, {"rbind", "ro"}}},
+                             std::vector<FsMount>{{"overlay", "overlay", {"lowerdir=" + from + ":" + other}}}}) {
+    const auto mounted = mount_read_only(at, mounts);
+    ASSERT_TRUE(mounted.ok()) << mounted.error().message;
+    EXPECT_TRUE(fs::exists(at + "/file"));
+    EXPECT_FALSE(write_file(at + "/new", "").ok());
+    ASSERT_TRUE(unmount_below(at).ok());
+  }
+  EXPECT_FALSE(mount_read_only(at, {{"bind", from, {"bind"}}, {"bind", "/nowhere/at/all", {"bind"}}}).ok());
+  EXPECT_FALSE(is_mount_point(at)) << "nothing stays of what could not be";
 }
 
 TEST_F(VolumeTest, GroupsOwnWhatIsThere) {

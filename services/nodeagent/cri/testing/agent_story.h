@@ -60,6 +60,7 @@ class NodeAgentTest : public ::testing::Test {
     options.node.service_port = "443";
     options.node.cgroup_parent = containerd_->cgroup();
     options.node.pod_cgroups = true;
+    options.node.pod_pids = pod_pids_;
     options.dependencies = false;
     runtime_ =
         make_cri_runtime(loop_, {containerd_->socket(), options.node.paths.exec(), containerd_->directory() + "/ipam"});
@@ -168,6 +169,7 @@ class NodeAgentTest : public ::testing::Test {
   UvExecutor executor_{loop_};
   std::unique_ptr<ProbeTransport> probes_ = make_probe_transport(loop_);
   std::string root_;
+  int64_t pod_pids_ = 0;
   std::unique_ptr<Sequence> sequence_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Agent> agent_;

@@ -110,6 +110,7 @@ std::string Containerd::ctr(const std::string& arguments) const {
 
 std::string Containerd::leftovers() const {
   std::string out = ctr("-n k8s.io containers ls -q");
+  out += run(fmt::format("ctr -a {} -n k8s.io snapshots ls | grep gantry-image-volume || true", socket()));
   out += run(fmt::format("grep -F {} /proc/self/mounts | grep -v '{}/state/io.containerd.grpc.v1.cri/netns$' || true",
                          directory_, directory_));
   out += run(fmt::format("pgrep -af 'containerd-shi[m].*{}' || true", directory_));

@@ -41,6 +41,7 @@ class PodStory : public ::testing::Test {
   void finish(const std::string& key) {
     memory_.in_flight.erase(key);
     if (key == "prepare") memory_.prepared = true;
+    if (key == "release") memory_.released = true;
     if (key == "cleanup") memory_.cleaned = true;
   }
   void sandbox(const std::string& id, uint32_t attempt = 0) {

@@ -134,12 +134,25 @@ void FakeRuntime::start_container(const std::string& id, Done<gantry::Done> done
   HollowRuntime::start_container(id, std::move(done));
 }
 
-void FakeRuntime::stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) {
+void FakeRuntime::hold_image(const std::string& key, const std::string& image, Done<std::vector<FsMount>> done) {
+  calls.push_back(fmt::format("hold_image {} {}", key, image));
+  if (auto error = failure("hold_image")) return answer<std::vector<FsMount>>(std::move(done), *error);
+  HollowRuntime::hold_image(key, image, std::move(done));
+}
+
+void FakeRuntime::release_image(const std::string& key, Done<gantry::Done> done) {
+  calls.push_back("release_image " + key);
+  HollowRuntime::release_image(key, std::move(done));
+}
+
+void FakeRuntime::stop_container(const std::string& id, Duration grace, const std::string& signal,
+                                 Done<gantry::Done> done) {
   auto* c = container(id);
-  calls.push_back(fmt::format("stop_container {} {}s", c ? c->name : "?",
-                              std::chrono::duration_cast<std::chrono::seconds>(grace).count()));
+  calls.push_back(fmt::format("stop_container {} {}s{}{}", c ? c->name : "?",
+                              std::chrono::duration_cast<std::chrono::seconds>(grace).count(),
+                              signal.empty() ? "" : " ", signal));
   if (auto error = failure("stop_container")) return answer<gantry::Done>(std::move(done), *error);
-  if (!ignore_terminate_) return HollowRuntime::stop_container(id, grace, std::move(done));
+  if (!ignore_terminate_) return HollowRuntime::stop_container(id, grace, signal, std::move(done));
   kills_[id + calls.back()] = loop_.after(grace, [this, id, done = std::move(done)] {
     end(id, 137, "Error");
     done(gantry::Done{});

@@ -61,7 +61,11 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   void create_container(const std::string& sandbox_id, const nodeagent::SandboxConfig& sandbox,
                         const nodeagent::ContainerConfig& config, Done<std::string> done) override;
   void start_container(const std::string& id, Done<gantry::Done> done) override;
-  void stop_container(const std::string& id, Duration grace, Done<gantry::Done> done) override;
+  void stop_container(const std::string& id, Duration grace, const std::string& signal,
+                      Done<gantry::Done> done) override;
+  void hold_image(const std::string& key, const std::string& image,
+                  Done<std::vector<nodeagent::FsMount>> done) override;
+  void release_image(const std::string& key, Done<gantry::Done> done) override;
 
   void exec_sync(const std::string& container_id, const std::vector<std::string>& command, Duration timeout,
                  Done<ExecResult> done) override;
