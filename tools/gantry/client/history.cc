@@ -250,11 +250,10 @@ json as_json(const Step* before, const Step& step) {
 }  // namespace
 
 Status history(const Options& options) {
-  auto targets = parse_targets(options.arguments);
-  if (!targets) return targets.error();
-  if (targets->size() != 1 || targets->front().name.empty())
-    return Error{Code::kBadRequest, "name one object: KIND/NAME"};
-  const auto& [kind, name] = targets->front();
+  auto target = parse_target(options.arguments);
+  if (!target) return target.error();
+  const auto* kind = target->kind;
+  const std::string& name = target->name;
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
   auto found = read_history(**gateway, *kind, options.ns, name);

@@ -9,22 +9,14 @@
 namespace gantry::client {
 namespace {
 
-/// NAME or pod/NAME.
 Result<bus::SessionRequest> of_pod(const Options& options, node::SessionKind kind) {
-  const Error usage{.code = Code::kBadRequest, .message = "name one pod: NAME or pod/NAME"};
-  if (options.arguments.size() != 1) return usage;
+  auto pod = parse_pod(options.arguments);
+  if (!pod) return pod.error();
   bus::SessionRequest request;
   request.kind = kind;
   request.ns = options.ns;
-  request.pod = options.arguments.front();
+  request.pod = std::move(*pod);
   request.container = options.container;
-  if (request.pod.find('/') != std::string::npos) {
-    auto targets = parse_targets(options.arguments);
-    if (!targets) return targets.error();
-    if (targets->size() != 1 || targets->front().kind->kind != "Pod") return usage;
-    request.pod = targets->front().name;
-  }
-  if (request.pod.empty()) return usage;
   return request;
 }
 

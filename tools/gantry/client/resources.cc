@@ -86,4 +86,24 @@ Result<std::vector<Target>> parse_targets(const std::vector<std::string>& argume
   return out;
 }
 
+Result<Target> parse_target(const std::vector<std::string>& arguments, std::string_view what) {
+  auto targets = parse_targets(arguments);
+  if (!targets) return targets.error();
+  if (targets->size() != 1 || targets->front().name.empty()) return bad(fmt::format("name one {}", what));
+  return std::move(targets->front());
+}
+
+Result<std::string> parse_pod(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kWhat = "pod: NAME or pod/NAME";
+  if (arguments.size() == 1 && !arguments[0].empty() && arguments[0].find('/') == std::string::npos) {
+    return arguments[0];
+  }
+  if (arguments.size() == 1) {
+    auto target = parse_target(arguments, kWhat);
+    if (!target) return target.error();
+    if (target->kind->kind == "Pod") return std::move(target->name);
+  }
+  return bad(fmt::format("name one {}", kWhat));
+}
+
 }  // namespace gantry::client

@@ -23,5 +23,9 @@ struct Target {
 };
 /// Arguments as kubectl takes them: `pods`, `pods,services`, `pod web-1 web-2`, `pod/web-1 svc/web`.
 Result<std::vector<Target>> parse_targets(const std::vector<std::string>& arguments);
+/// The one object that is named; kBadRequest "name one `what`" if there are none or several.
+Result<Target> parse_target(const std::vector<std::string>& arguments, std::string_view what = "object: KIND/NAME");
+/// The name of the one pod that is named: `web-1` or `pod/web-1`.
+Result<std::string> parse_pod(const std::vector<std::string>& arguments);
 
 }  // namespace gantry::client

@@ -31,5 +31,16 @@ TEST(Resources, ArgumentsInEveryForm) {
   EXPECT_NE(names({"pod/a", "b"}).find("no need to specify a resource type"), std::string::npos);
 }
 
+TEST(Resources, OneThatIsNamed) {
+  EXPECT_EQ(parse_target({"deploy/a"})->name, "a");
+  EXPECT_EQ(parse_target({"deploy"}).error().message, "name one object: KIND/NAME");
+  EXPECT_EQ(parse_target({"pod", "a", "b"}).code(), Code::kBadRequest);
+  EXPECT_EQ(*parse_pod({"a"}), "a");
+  EXPECT_EQ(*parse_pod({"po/a"}), "a");
+  for (const auto& wrong : std::vector<std::vector<std::string>>{{}, {""}, {"a", "b"}, {"deploy/a"}, {"pod/"}}) {
+    EXPECT_EQ(parse_pod(wrong).code(), Code::kBadRequest);
+  }
+}
+
 }  // namespace
 }  // namespace gantry::client

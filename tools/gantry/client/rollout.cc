@@ -54,12 +54,12 @@ Progress progress(const json& deployment) {
 }
 
 Result<Target> one_deployment(const Options& options) {
-  auto targets = parse_targets(options.arguments);
-  if (!targets) return targets.error();
-  if (targets->size() != 1 || targets->front().name.empty() || targets->front().kind->kind != "Deployment") {
-    return Error{.code = Code::kBadRequest, .message = "name one deployment: deployment/NAME"};
+  constexpr std::string_view kWhat = "deployment: deployment/NAME";
+  auto target = parse_target(options.arguments, kWhat);
+  if (target.ok() && target->kind->kind != "Deployment") {
+    return Error{.code = Code::kBadRequest, .message = fmt::format("name one {}", kWhat)};
   }
-  return targets->front();
+  return target;
 }
 
 }  // namespace

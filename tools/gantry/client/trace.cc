@@ -78,19 +78,13 @@ Status trace(const Options& options) {
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
   if (options.follow) return follow(options, **gateway);
-  const Error usage{Code::kBadRequest, "name one pod: NAME or pod/NAME"};
-  if (options.arguments.size() != 1) return usage;
+  auto pod = parse_pod(options.arguments);
+  if (!pod) return pod.error();
   bus::SessionRequest request;
   request.kind = node::SessionKind::Logs;
   request.command = {bus::kTraceCommand};
   request.ns = options.ns;
-  request.pod = options.arguments.front();
-  if (request.pod.find('/') != std::string::npos) {
-    auto targets = parse_targets(options.arguments);
-    if (!targets) return targets.error();
-    if (targets->size() != 1 || targets->front().kind->kind != "Pod") return usage;
-    request.pod = targets->front().name;
-  }
+  request.pod = std::move(*pod);
   std::string bytes;
   std::optional<Status> outcome;
   std::unique_ptr<bus::Session> session;

@@ -126,11 +126,10 @@ std::string print_chain(const Chain& chain) {
 }
 
 Status why(const Options& options) {
-  auto targets = parse_targets(options.arguments);
-  if (!targets) return targets.error();
-  if (targets->size() != 1 || targets->front().name.empty())
-    return Error{Code::kBadRequest, "name one object: KIND/NAME"};
-  const auto& [kind, name] = targets->front();
+  auto target = parse_target(options.arguments);
+  if (!target) return target.error();
+  const auto* kind = target->kind;
+  const std::string& name = target->name;
   auto gateway = Gateway::connect(options.connect);
   if (!gateway) return gateway.error();
   WallMicros since = 0;
