@@ -2,11 +2,10 @@
 // groups.
 #pragma once
 
-#include <openssl/x509.h>
-
-#include <memory>
 #include <string>
 #include <vector>
+
+#include "libs/pki/pki.h"
 
 namespace gantry::http::testing {
 
@@ -32,8 +31,8 @@ class TestCa {
 
   std::string directory_;
   CertFiles ca_;
-  std::shared_ptr<EVP_PKEY> key_;
-  std::shared_ptr<X509> cert_;
+  pki::Key key_;
+  pki::Certificate cert_;
 };
 
 }  // namespace gantry::http::testing

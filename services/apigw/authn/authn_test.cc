@@ -1,10 +1,10 @@
 #include <gtest/gtest.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 
 #include <map>
 
 #include "libs/model/json.h"
+#include "libs/pki/pki.h"
 #include "services/apigw/authn/authenticator.h"
 #include "services/apigw/authn/jwt.h"
 
@@ -154,20 +154,8 @@ TEST_F(AuthnTest, BadTokensAreUnauthorizedWhateverTheyAre) {
 }
 
 TEST_F(AuthnTest, Rs256KeysAndPublicHalves) {
-  EVP_PKEY* rsa = EVP_RSA_gen(2048);
-  const auto text_of = [](const std::function<void(BIO*)>& write) {
-    BIO* bio = BIO_new(BIO_s_mem());
-    write(bio);
-    char* text = nullptr;
-    const long size = BIO_get_mem_data(bio, &text);
-    std::string out(text, static_cast<size_t>(size));
-    BIO_free(bio);
-    return out;
-  };
-  const std::string private_pem =
-      text_of([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, rsa, nullptr, nullptr, 0, nullptr, nullptr); });
-  const std::string public_pem = text_of([&](BIO* bio) { PEM_write_bio_PUBKEY(bio, rsa); });
-  EVP_PKEY_free(rsa);
+  const pki::Key rsa(EVP_RSA_gen(2048));
+  const std::string private_pem = pki::to_pem(rsa.get()), public_pem = pki::to_public_pem(rsa.get());
   auto signer = TokenKey::from_pem(private_pem);
   auto verifier = TokenKey::from_pem(public_pem);
   ASSERT_TRUE(signer.ok() && verifier.ok());

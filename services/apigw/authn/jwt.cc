@@ -1,18 +1,16 @@
 #include "services/apigw/authn/jwt.h"
 
 #include <glog/logging.h>
-#include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/sha.h>
-#include <openssl/x509.h>
 
 #include <array>
 
+#include "libs/pki/pki.h"
 #include "services/apigw/authn/token_key.h"
 
 namespace gantry::apigw {
@@ -22,8 +20,6 @@ constexpr size_t kHalf = 32;  // bytes of r and of s
 constexpr int kMinRsaBits = 2048;
 
 const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-
-std::shared_ptr<EVP_PKEY> own(EVP_PKEY* key) { return {key, EVP_PKEY_free}; }
 
 std::string number_bytes(const BIGNUM* number, size_t width) {
   std::string out(width == 0 ? static_cast<size_t>(BN_num_bytes(number)) : width, '\0');
@@ -62,14 +58,10 @@ std::string plain_to_der(std::string_view plain) {
   return out;
 }
 
-EVP_PKEY* read_public(BIO* bio, std::string_view pem) {
-  if (EVP_PKEY* key = PEM_read_bio_PUBKEY(bio, nullptr, nullptr, nullptr)) return key;
-  BIO* again = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  X509* certificate = PEM_read_bio_X509(again, nullptr, nullptr, nullptr);
-  BIO_free(again);
-  EVP_PKEY* key = certificate == nullptr ? nullptr : X509_get_pubkey(certificate);
-  X509_free(certificate);
-  return key;
+pki::Key read_public(std::string_view pem) {
+  if (auto key = pki::read_public_key(pem)) return key;
+  const auto certificate = pki::read_certificate(pem);
+  return pki::Key(certificate == nullptr ? nullptr : X509_get_pubkey(certificate.get()));
 }
 
 }  // namespace
@@ -119,26 +111,17 @@ TokenKey::TokenKey(std::shared_ptr<EVP_PKEY> key, bool is_private) : key_(std::m
 }
 
 Result<TokenKey> TokenKey::from_pem(std::string_view pem) {
-  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  EVP_PKEY* key = PEM_read_bio_PrivateKey(
-      bio, nullptr, [](char*, int, int, void*) { return 0; }, nullptr);
+  auto key = pki::read_key(pem);
   const bool is_private = key != nullptr;
-  if (!is_private) {
-    BIO_free(bio);
-    bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-    key = read_public(bio, pem);
-  }
-  BIO_free(bio);
-  ERR_clear_error();
+  if (!is_private) key = read_public(pem);
   if (key == nullptr) return Error{Code::kInvalid, "no private key, public key or certificate in PEM"};
-  auto owned = own(key);
-  const bool rsa = EVP_PKEY_is_a(key, "RSA") == 1 && EVP_PKEY_get_bits(key) >= kMinRsaBits;
-  const bool p256 = EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_bits(key) == 256;
+  const bool rsa = EVP_PKEY_is_a(key.get(), "RSA") == 1 && EVP_PKEY_get_bits(key.get()) >= kMinRsaBits;
+  const bool p256 = EVP_PKEY_is_a(key.get(), "EC") == 1 && EVP_PKEY_get_bits(key.get()) == 256;
   if (!rsa && !p256) return Error{Code::kInvalid, "want an RSA key of 2048 bits or more, or an EC key on P-256"};
-  return TokenKey(std::move(owned), is_private);
+  return TokenKey(std::move(key), is_private);
 }
 
-TokenKey TokenKey::generate() { return TokenKey(own(EVP_EC_gen("P-256")), true); }
+TokenKey TokenKey::generate() { return TokenKey(pki::make_key(), true); }
 
 const char* TokenKey::algorithm() const { return EVP_PKEY_is_a(key_.get(), "RSA") == 1 ? "RS256" : "ES256"; }
 

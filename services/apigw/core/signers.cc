@@ -1,12 +1,11 @@
 #include "services/apigw/core/signers.h"
 
 #include <fmt/format.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
-#include <memory>
+#include <algorithm>
 
 #include "libs/model/walk.h"
+#include "libs/pki/pki.h"
 #include "services/apigw/rules/rules.h"
 
 namespace gantry::apigw {
@@ -29,19 +28,10 @@ bool granted(const Context& context, const Request& request, const char* verb, c
 
 /// The request asks to be a member of the group.
 bool asks_for_group(const std::string& pem, std::string_view group) {
-  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
-                                                      BIO_free);
-  const std::unique_ptr<X509_REQ, decltype(&X509_REQ_free)> csr(
-      PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr), X509_REQ_free);
+  const auto csr = pki::read_request(pem);
   if (csr == nullptr) return false;
-  const X509_NAME* subject = X509_REQ_get_subject_name(csr.get());
-  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_organizationName, at)) >= 0;) {
-    const ASN1_STRING* value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-    if (std::string_view(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
-                         static_cast<size_t>(ASN1_STRING_length(value))) == group)
-      return true;
-  }
-  return false;
+  const auto groups = pki::entries(X509_REQ_get_subject_name(csr.get()), NID_organizationName);
+  return std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
 }  // namespace

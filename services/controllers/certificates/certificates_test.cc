@@ -8,7 +8,7 @@
 #include "libs/model/base64.h"
 #include "libs/model/json.h"
 #include "libs/model/served.h"
-#include "services/controllers/certificates/openssl.h"
+#include "libs/pki/pki.h"
 #include "services/controllers/certificates/request.h"
 #include "services/controllers/framework/testing/harness.h"
 
@@ -22,24 +22,11 @@ using ::testing::HasSubstr;
 const json kClient = {"digital signature", "client auth"};
 const json kServer = {"digital signature", "server auth"};
 
-void name(X509_NAME* subject, const char* field, const std::string& value) {
-  X509_NAME_add_entry_by_txt(subject, field, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
-                             static_cast<int>(value.size()), -1, 0);
-}
-
-template <typename Write>
-std::string pem(Write write) {
-  const BioPtr bio(BIO_new(BIO_s_mem()));
-  write(bio.get());
-  return written(bio.get());
-}
-
 std::string request(const std::string& common_name, const std::string& organization, const std::string& names = "") {
-  const KeyPtr key(EVP_EC_gen("P-256"));
-  const RequestPtr out(X509_REQ_new());
+  const auto key = pki::make_key();
+  const pki::Request out(X509_REQ_new());
   X509_REQ_set_pubkey(out.get(), key.get());
-  name(X509_REQ_get_subject_name(out.get()), "O", organization);
-  name(X509_REQ_get_subject_name(out.get()), "CN", common_name);
+  pki::add_names(X509_REQ_get_subject_name(out.get()), common_name, {organization});
   if (!names.empty()) {
     STACK_OF(X509_EXTENSION)* extensions = sk_X509_EXTENSION_new_null();
     sk_X509_EXTENSION_push(extensions, X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names.c_str()));
@@ -47,26 +34,20 @@ std::string request(const std::string& common_name, const std::string& organizat
     sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
   }
   X509_REQ_sign(out.get(), key.get(), EVP_sha256());
-  return pem([&](BIO* bio) { PEM_write_bio_X509_REQ(bio, out.get()); });
+  return pki::to_pem(out.get());
 }
 
 class CertificatesTest : public ::testing::Test {
  protected:
   CertificatesTest() {
-    key_.reset(EVP_EC_gen("P-256"));
-    root_.reset(X509_new());
-    X509_set_version(root_.get(), 2);
-    ASN1_TIME_set(X509_getm_notBefore(root_.get()), 0);
-    ASN1_TIME_set(X509_getm_notAfter(root_.get()), seconds() + 100 * 24 * 3600);
-    X509_set_pubkey(root_.get(), key_.get());
-    name(X509_get_subject_name(root_.get()), "CN", "gantry");
+    key_ = pki::make_key();
+    root_ = pki::begin_certificate(key_.get(), 0, seconds() + 100 * 24 * 3600);
+    pki::add_names(X509_get_subject_name(root_.get()), "gantry", {});
     X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
-    X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE");
-    X509_add_ext(root_.get(), extension, -1);
-    X509_EXTENSION_free(extension);
+    pki::extend(root_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE");
     X509_sign(root_.get(), key_.get(), EVP_sha256());
-    root_pem_ = pem([&](BIO* bio) { PEM_write_bio_X509(bio, root_.get()); });
-    key_pem_ = pem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, key_.get(), nullptr, nullptr, 0, nullptr, nullptr); });
+    root_pem_ = pki::to_pem(root_.get());
+    key_pem_ = pki::to_pem(key_.get());
   }
 
   int64_t seconds() { return h_.loop.wall() / 1'000'000; }
@@ -103,18 +84,13 @@ class CertificatesTest : public ::testing::Test {
       out += one["type"].get<std::string>() + " " + one["reason"].get<std::string>() + ": " + one.value("message", "");
     return out;
   }
-  CertificatePtr certificate(const std::string& name) {
+  pki::Certificate certificate(const std::string& name) {
     std::string text;
     size_t bad = 0;
     EXPECT_TRUE(model::base64_decode(status(name).value("certificate", ""), text, bad));
-    const BioPtr bio = reading(text);
-    return CertificatePtr(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    return pki::read_certificate(text);
   }
-  int64_t end(const std::string& name) {
-    std::tm end{};
-    ASN1_TIME_to_tm(X509_get0_notAfter(certificate(name).get()), &end);
-    return timegm(&end) - seconds();
-  }
+  int64_t end(const std::string& name) { return pki::end_of(certificate(name).get()) - seconds(); }
   /// Reviews answer yes for these subresources.
   void grant(std::vector<std::string> subresources) {
     h_.cluster.instead = [this, subresources](const bus::Command& c) -> std::optional<Result<bus::CommandOutcome>> {
@@ -131,8 +107,8 @@ class CertificatesTest : public ::testing::Test {
   }
 
   testing::Harness h_;
-  KeyPtr key_;
-  CertificatePtr root_;
+  pki::Key key_;
+  pki::Certificate root_;
   std::string root_pem_, key_pem_;
   std::vector<json> asked_;
 };
@@ -263,11 +239,10 @@ TEST_F(CertificatesTest, OldRequestsGo) {
 }
 
 TEST_F(CertificatesTest, AnAuthorityIsACertificateWithItsKey) {
-  EXPECT_THAT(Authority::load("x", key_pem_).error().message, HasSubstr("read the authority's certificate"));
-  EXPECT_THAT(Authority::load(root_pem_, "x").error().message, HasSubstr("read the authority's key"));
-  const KeyPtr other(EVP_EC_gen("P-256"));
-  const auto foreign =
-      pem([&](BIO* bio) { PEM_write_bio_PrivateKey(bio, other.get(), nullptr, nullptr, 0, nullptr, nullptr); });
+  EXPECT_THAT(Authority::load("x", key_pem_).error().message, HasSubstr("the authority's certificate cannot be read"));
+  EXPECT_THAT(Authority::load(root_pem_, "x").error().message, HasSubstr("the authority's key cannot be read"));
+  const auto other = pki::make_key();
+  const auto foreign = pki::to_pem(other.get());
   EXPECT_THAT(Authority::load(root_pem_, foreign).error().message, HasSubstr("not that of its certificate"));
 }
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "libs/pki/pki.h"
 #include "schemas/api/certificates_v1_generated.h"
-#include "services/controllers/certificates/openssl.h"
 
 namespace gantry::controllers {
 namespace {
@@ -16,18 +16,6 @@ using api::certificates_v1::CertificateSigningRequestCondition;
 using model::str;
 
 Error invalid(std::string why) { return {Code::kInvalid, std::move(why)}; }
-
-std::vector<std::string> entries(const X509_NAME* name, int nid) {
-  std::vector<std::string> out;
-  for (int at = -1; (at = X509_NAME_get_index_by_NID(name, nid, at)) >= 0;) {
-    unsigned char* text = nullptr;
-    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    if (size < 0) continue;
-    out.emplace_back(reinterpret_cast<char*>(text), static_cast<size_t>(size));
-    OPENSSL_free(text);
-  }
-  return out;
-}
 
 void count_alternatives(X509_REQ* request, RequestedNames& names) {
   STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(request);
@@ -96,16 +84,15 @@ Status check_client(const std::vector<std::string>& usages) {
 }  // namespace
 
 Result<RequestedNames> names_of(std::string_view pem) {
-  const BioPtr bio = reading(pem);
-  const RequestPtr request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  const auto request = pki::read_request(pem);
   if (request == nullptr) return invalid("unable to parse the certificate request");
   if (X509_REQ_verify(request.get(), X509_REQ_get0_pubkey(request.get())) != 1)
     return invalid("the certificate request is not signed by its own key");
   RequestedNames out;
   const X509_NAME* subject = X509_REQ_get_subject_name(request.get());
-  const auto names = entries(subject, NID_commonName);
+  const auto names = pki::entries(subject, NID_commonName);
   if (!names.empty()) out.common_name = names.back();
-  out.organizations = entries(subject, NID_organizationName);
+  out.organizations = pki::entries(subject, NID_organizationName);
   count_alternatives(request.get(), out);
   return out;
 }

@@ -2,16 +2,10 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "libs/pki/pki.h"
 #include "tools/gantry/dev/files.h"
 
 namespace gantry::dev {
@@ -19,53 +13,8 @@ namespace {
 
 constexpr long kDay = 24 * 60 * 60;
 constexpr long kAuthorityLife = 3650 * kDay;
+constexpr long kBackdate = 300;  // clocks differ
 constexpr long kCertificateLife = 365 * kDay;
-
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-
-Error openssl_error(const std::string& what) {
-  char text[256] = "no reason given";
-  if (const auto code = ERR_get_error()) ERR_error_string_n(code, text, sizeof text);
-  ERR_clear_error();
-  return {.code = Code::kInternal, .message = fmt::format("{}: {}", what, text)};
-}
-
-std::string contents(BIO* bio) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio, &data);
-  return {data, static_cast<size_t>(size)};
-}
-
-std::string pem(X509* certificate) {
-  const Bio bio(BIO_new(BIO_s_mem()));
-  PEM_write_bio_X509(bio.get(), certificate);
-  return contents(bio.get());
-}
-
-std::string pem(EVP_PKEY* key) {
-  const Bio bio(BIO_new(BIO_s_mem()));
-  PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  return contents(bio.get());
-}
-
-Certificate parse_certificate(const std::string& text) {
-  const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-}
-
-Key parse_key(const std::string& text) {
-  const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  return Key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-}
 
 bool is_address(const std::string& name) {
   in6_addr any;
@@ -79,44 +28,20 @@ std::string subject_alternatives(const std::vector<std::string>& names) {
   return out;
 }
 
-bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) {
-  X509V3_CTX context;
-  X509V3_set_ctx_nodb(&context);
-  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
-  if (extension == nullptr) return false;
-  const bool added = X509_add_ext(certificate, extension, -1) == 1;
-  X509_EXTENSION_free(extension);
-  return added;
-}
-
 /// Everything but extensions and signature.
-Certificate blank(EVP_PKEY* key, const std::string& common_name, const std::vector<std::string>& organizations,
-                  long seconds) {
-  Certificate certificate(X509_new());
-  X509_set_version(certificate.get(), 2);
-  unsigned char serial[16];
-  RAND_bytes(serial, sizeof serial);
-  serial[0] = static_cast<unsigned char>((serial[0] & 0x7f) | 1);
-  BIGNUM* number = BN_bin2bn(serial, sizeof serial, nullptr);
-  BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate.get()));
-  BN_free(number);
-  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -300);
-  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), seconds);
-  X509_set_pubkey(certificate.get(), key);
-  X509_NAME* subject = X509_get_subject_name(certificate.get());
-  const auto add = [&](const char* field, const std::string& value) {
-    X509_NAME_add_entry_by_txt(subject, field, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
-                               static_cast<int>(value.size()), -1, 0);
-  };
-  for (const auto& organization : organizations) add("O", organization);
-  add("CN", common_name);
+pki::Certificate blank(EVP_PKEY* key, const std::string& common_name, const std::vector<std::string>& organizations,
+                       long seconds) {
+  const int64_t now = ::time(nullptr);
+  auto certificate = pki::begin_certificate(key, now - kBackdate, now + seconds);
+  if (certificate == nullptr || !pki::add_names(X509_get_subject_name(certificate.get()), common_name, organizations)) {
+    return nullptr;
+  }
   return certificate;
 }
 
 /// True if the certificate can be kept: signed by this authority, good for a month, and for the same names.
 bool keep(const std::string& text, EVP_PKEY* authority_key, const CertificateRequest& request) {
-  const auto certificate = parse_certificate(text);
+  const auto certificate = pki::read_certificate(text);
   if (!certificate || X509_verify(certificate.get(), authority_key) != 1) return false;
   time_t month = ::time(nullptr) + 30 * kDay;
   if (X509_cmp_time(X509_get0_notAfter(certificate.get()), &month) < 0) return false;
@@ -135,26 +60,28 @@ bool keep(const std::string& text, EVP_PKEY* authority_key, const CertificateReq
 
 Status ensure_authority(const Paths& paths) {
   if (std::filesystem::exists(paths.pki("ca.crt")) && std::filesystem::exists(paths.pki("ca.key"))) return Done{};
-  const Key key(EVP_EC_gen("P-256"));
-  if (!key) return openssl_error("make the authority's key");
+  const auto key = pki::make_key();
+  if (!key) return pki::last_error(Code::kInternal, "make the authority's key");
   const auto certificate = blank(key.get(), "gantry", {}, kAuthorityLife);
+  if (!certificate) return pki::last_error(Code::kInternal, "begin the authority's certificate");
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
-  if (!extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
-      !extend(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign,cRLSign,digitalSignature") ||
-      !extend(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash") ||
+  if (!pki::extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+      !pki::extend(certificate.get(), certificate.get(), NID_key_usage,
+                   "critical,keyCertSign,cRLSign,digitalSignature") ||
+      !pki::extend(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash") ||
       X509_sign(certificate.get(), key.get(), EVP_sha256()) == 0) {
-    return openssl_error("make the authority's certificate");
+    return pki::last_error(Code::kInternal, "make the authority's certificate");
   }
-  if (auto written = write_file(paths.pki("ca.key"), pem(key.get()), 0600); !written) return written;
-  return write_file(paths.pki("ca.crt"), pem(certificate.get()));
+  if (auto written = write_file(paths.pki("ca.key"), pki::to_pem(key.get()), 0600); !written) return written;
+  return write_file(paths.pki("ca.crt"), pki::to_pem(certificate.get()));
 }
 
 Status ensure_signing_key(const Paths& paths) {
   const auto file = paths.pki("service-accounts.key");
   if (std::filesystem::exists(file)) return Done{};
-  const Key key(EVP_EC_gen("P-256"));
-  if (!key) return openssl_error("make the key that signs ServiceAccount tokens");
-  return write_file(file, pem(key.get()), 0600);
+  const auto key = pki::make_key();
+  if (!key) return pki::last_error(Code::kInternal, "make the key that signs ServiceAccount tokens");
+  return write_file(file, pki::to_pem(key.get()), 0600);
 }
 
 Status ensure_certificate(const Paths& paths, const CertificateRequest& request) {
@@ -162,33 +89,34 @@ Status ensure_certificate(const Paths& paths, const CertificateRequest& request)
   auto authority_key_text = read_file(paths.pki("ca.key"));
   if (!authority_text) return authority_text.error();
   if (!authority_key_text) return authority_key_text.error();
-  const auto authority = parse_certificate(*authority_text);
-  const auto authority_key = parse_key(*authority_key_text);
-  if (!authority || !authority_key) return openssl_error("read pki/ca.crt and pki/ca.key");
+  const auto authority = pki::read_certificate(*authority_text);
+  const auto authority_key = pki::read_key(*authority_key_text);
+  if (!authority || !authority_key) return pki::last_error(Code::kInternal, "read pki/ca.crt and pki/ca.key");
 
   const auto certificate_file = paths.pki(request.file + ".crt"), key_file = paths.pki(request.file + ".key");
   if (auto old = read_file(certificate_file);
       old && std::filesystem::exists(key_file) && keep(*old, authority_key.get(), request)) {
     return Done{};
   }
-  const Key key(EVP_EC_gen("P-256"));
-  if (!key) return openssl_error("make a key for " + request.file);
+  const auto key = pki::make_key();
+  if (!key) return pki::last_error(Code::kInternal, "make a key for " + request.file);
   const auto certificate = blank(key.get(), request.common_name, request.organizations, kCertificateLife);
+  if (!certificate) return pki::last_error(Code::kInternal, "begin the certificate " + request.file);
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(authority.get()));
-  bool made = extend(certificate.get(), authority.get(), NID_basic_constraints, "critical,CA:FALSE") &&
-              extend(certificate.get(), authority.get(), NID_key_usage, "critical,digitalSignature") &&
-              extend(certificate.get(), authority.get(), NID_authority_key_identifier, "keyid") &&
-              extend(certificate.get(), authority.get(), NID_ext_key_usage,
-                     request.names.empty() ? "clientAuth" : "serverAuth,clientAuth");
+  bool made = pki::extend(certificate.get(), authority.get(), NID_basic_constraints, "critical,CA:FALSE") &&
+              pki::extend(certificate.get(), authority.get(), NID_key_usage, "critical,digitalSignature") &&
+              pki::extend(certificate.get(), authority.get(), NID_authority_key_identifier, "keyid") &&
+              pki::extend(certificate.get(), authority.get(), NID_ext_key_usage,
+                          request.names.empty() ? "clientAuth" : "serverAuth,clientAuth");
   if (!request.names.empty()) {
-    made =
-        made && extend(certificate.get(), authority.get(), NID_subject_alt_name, subject_alternatives(request.names));
+    made = made &&
+           pki::extend(certificate.get(), authority.get(), NID_subject_alt_name, subject_alternatives(request.names));
   }
   if (!made || X509_sign(certificate.get(), authority_key.get(), EVP_sha256()) == 0) {
-    return openssl_error("sign the certificate " + request.file);
+    return pki::last_error(Code::kInternal, "sign the certificate " + request.file);
   }
-  if (auto written = write_file(key_file, pem(key.get()), 0600); !written) return written;
-  return write_file(certificate_file, pem(certificate.get()));
+  if (auto written = write_file(key_file, pki::to_pem(key.get()), 0600); !written) return written;
+  return write_file(certificate_file, pki::to_pem(certificate.get()));
 }
 
 Status write_kubeconfig(const Paths& paths, const std::string& server, const std::string& client) {
