@@ -90,10 +90,28 @@ void orphan_dependents(const View& view, const model::Object& object, Decision& 
   if (decision.commands.empty()) decision.add(drop_finalizer(object, kOrphan));
 }
 
+/// `from` is itself waiting for its dependents, and among those that it waits for, near or far, is `to`.
+bool waits_for(const View& view, const model::Object& from, const model::Object& to) {
+  constexpr size_t kFarthest = 1'000;
+  std::set<std::string, std::less<>> seen;
+  std::vector<model::Object> next{from};
+  while (!next.empty() && seen.size() < kFarthest) {
+    const model::Object at = std::move(next.back());
+    next.pop_back();
+    if (!holds(at, kForeground) || !seen.emplace(at.uid()).second) continue;
+    if (at.uid() == to.uid()) return true;
+    for (model::Object& dependent : dependents(view, at.uid())) {
+      if (blocks(dependent, at.uid())) next.push_back(std::move(dependent));
+    }
+  }
+  return false;
+}
+
 void wait_for_dependents(const View& view, const model::Object& object, Decision& decision) {
   for (const model::Object& dependent : dependents(view, object.uid())) {
     ++decision.weight;
-    if (blocks(dependent, object.uid())) return;  // its own key deletes it; its end wakes this one
+    if (waits_for(view, dependent, object)) continue;  // a circle, in which each would wait for ever
+    if (blocks(dependent, object.uid())) return;       // its own key deletes it; its end wakes this one
   }
   decision.add(drop_finalizer(object, kForeground));
 }
