@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   controllers::TeamConfig config;
   std::string cluster_cidr = "10.244.0.0/16";
   int node_mask = 24;
+  std::string load_balancer_range;
   std::string root_ca_file;
   SigningFlags signing;
   double grace = 40;
@@ -66,6 +67,10 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(controllers::Team::names()));
   flags.add_option("--cluster-cidr", cluster_cidr, "The network of all pods")->capture_default_str();
   flags.add_option("--node-cidr-mask-size", node_mask, "The prefix length of each node's part")->capture_default_str();
+  flags.add_option(
+      "--load-balancer-range", load_balancer_range,
+      "The network that Services of type LoadBalancer without a class get their addresses from; it must be "
+      "routed to the nodes (default: none, they wait for somebody else)");
   flags.add_option("--node-monitor-grace", grace, "Seconds without a heartbeat until a node is Unknown")
       ->check(CLI::Range(1.0, 3600.0))
       ->capture_default_str();
@@ -85,6 +90,11 @@ int main(int argc, char** argv) {
     auto network = controllers::PodCidrController::parse(cluster_cidr, node_mask);
     if (!network.ok()) return network.error();
     config.pod_network = *network;
+    if (!load_balancer_range.empty()) {
+      auto range = controllers::AddressRange::parse(load_balancer_range);
+      if (!range.ok()) return range.error();
+      config.load_balancer_range = *range;
+    }
     config.node_monitor_grace = Duration(static_cast<int64_t>(grace * 1e6));
     config.lease_ttl = std::chrono::seconds(lease_ttl);
     if (!root_ca_file.empty()) {

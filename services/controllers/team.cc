@@ -11,9 +11,11 @@
 #include "services/controllers/deployment/deployment.h"
 #include "services/controllers/disruption/disruption.h"
 #include "services/controllers/endpointslice/endpointslice.h"
+#include "services/controllers/endpointslice/mirroring.h"
 #include "services/controllers/ephemeralvolume/ephemeralvolume.h"
 #include "services/controllers/gc/gc.h"
 #include "services/controllers/job/job.h"
+#include "services/controllers/loadbalancer/loadbalancer.h"
 #include "services/controllers/namespace/namespace.h"
 #include "services/controllers/nodelifecycle/nodelifecycle.h"
 #include "services/controllers/podgc/podgc.h"
@@ -40,9 +42,11 @@ std::unique_ptr<Controller> make(const std::string& name, const TeamConfig& conf
   if (name == "deployment") return std::make_unique<DeploymentController>();
   if (name == "disruption") return std::make_unique<DisruptionController>();
   if (name == "endpointslice") return std::make_unique<EndpointSliceController>();
+  if (name == "endpointslicemirroring") return std::make_unique<EndpointSliceMirroringController>();
   if (name == "ephemeral-volume") return std::make_unique<EphemeralVolumeController>();
   if (name == "gc") return std::make_unique<GarbageCollector>();
   if (name == "job") return std::make_unique<JobController>();
+  if (name == "loadbalancer") return std::make_unique<LoadBalancerController>(config.load_balancer_range);
   if (name == "namespace") return std::make_unique<NamespaceController>();
   if (name == "nodelifecycle") return std::make_unique<NodeLifecycleController>(health);
   if (name == "podcidr") return std::make_unique<PodCidrController>(config.pod_network);
@@ -72,9 +76,11 @@ std::vector<std::string> Team::names() {
           "deployment",
           "disruption",
           "endpointslice",
+          "endpointslicemirroring",
           "ephemeral-volume",
           "gc",
           "job",
+          "loadbalancer",
           "namespace",
           "nodelifecycle",
           "persistentvolume-binder",

@@ -16,6 +16,7 @@
 #include "services/controllers/certificates/authority.h"
 #include "services/controllers/framework/runner.h"
 #include "services/controllers/framework/view.h"
+#include "services/controllers/loadbalancer/loadbalancer.h"
 #include "services/controllers/nodelifecycle/health.h"
 #include "services/controllers/podcidr/podcidr.h"
 
@@ -24,6 +25,7 @@ namespace gantry::controllers {
 struct TeamConfig {
   std::vector<std::string> controllers;  // names; empty: all
   PodCidrController::Network pod_network;
+  AddressRange load_balancer_range;            // empty: nobody gives Services of type LoadBalancer an address
   std::string root_ca_pem;                     // empty: nobody keeps kube-root-ca.crt
   std::shared_ptr<const Authority> authority;  // signs certificates; null: nobody does
   Duration node_monitor_grace = std::chrono::seconds(40);

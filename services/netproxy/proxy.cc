@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "libs/model/workload.h"
+
 namespace gantry::netproxy {
 namespace {
 
@@ -86,6 +88,11 @@ void Proxy::follow_policies() {
   }
 }
 
+std::string Proxy::zone() const {
+  const model::Object* node = nodes_.find("", config_.node);
+  return node == nullptr ? "" : std::string(model::label(node->meta(), "topology.kubernetes.io/zone"));
+}
+
 void Proxy::schedule() {
   // Before the first full view there is nothing to say: an empty one would cut every connection that an earlier run
   // made.
@@ -98,7 +105,8 @@ void Proxy::sync() {
   follow_policies();
   // Whole or not at all: the rules of an earlier run stay until there is all that the policies speak of.
   if (policy_watch_ && !policy_watch_->synced() && !applied_once_) return;
-  auto frontends = services_changed_ ? collect_frontends(services_, slices_, config_.node) : installed_;
+  if (auto now = zone(); now != zone_name_) zone_name_ = std::move(now), services_changed_ = true;
+  auto frontends = services_changed_ ? collect_frontends(services_, slices_, config_.node, zone_name_) : installed_;
   if (services_changed_) service_rules_ = build_ruleset(frontends, ruleset_config_);
   Ruleset rules = service_rules_;
   if (policy_watch_ && policy_watch_->synced()) policy_watch_->book().add_to(rules);

@@ -44,6 +44,8 @@ class Proxy {
   void sync();
   /// Starts or stops to follow pods and namespaces: only where there are policies are they worth the traffic.
   void follow_policies();
+  /// This node's topology.kubernetes.io/zone, "" for none.
+  std::string zone() const;
   bool synced() const;
 
   UvLoop& loop_;
@@ -61,6 +63,7 @@ class Proxy {
   std::vector<Frontend> installed_;
   Ruleset service_rules_;
   bool services_changed_ = true;
+  std::string zone_name_;
   Timer pending_;
   bool applied_once_ = false;
   std::string problem_;

@@ -98,3 +98,29 @@ test_network_policies() {
   await 20 "no walls any more" reached from 3
   kubectl delete namespace walls --wait=false
 }
+
+test_a_load_balancers_address() {
+  local ip
+  kubectl delete service web-balanced --ignore-not-found
+  kubectl expose deployment web --name=web-balanced --type=LoadBalancer --port=8090 --target-port=80
+  await 20 "an address" eval '[ -n "$(field service web-balanced "{.status.loadBalancer.ingress[0].ip}")" ]'
+  ip=$(field service web-balanced '{.status.loadBalancer.ingress[0].ip}')
+  assert_contains "$ip" 172.30.1.
+  await 20 "an answer from outside" curl -sf -m 2 "http://$ip:8090/"
+  for i in 1 2 3; do assert_contains "$(from $i timeout 5 wget -q -O - "http://$ip:8090/")" "version:"; done
+  kubectl delete service web-balanced
+}
+
+test_endpoints_by_hand() {
+  local ip
+  kubectl delete service,endpoints by-hand --ignore-not-found
+  ip=$(kubectl get pods -l app=web -o 'jsonpath={.items[0].status.podIP}')
+  kubectl apply -f - <<EOF
+{"apiVersion":"v1","kind":"List","items":[
+ {"apiVersion":"v1","kind":"Service","metadata":{"name":"by-hand"},"spec":{"ports":[{"name":"http","port":8091}]}},
+ {"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"by-hand"},"subsets":[{"addresses":[{"ip":"$ip"}],"ports":[{"name":"http","port":80}]}]}]}
+EOF
+  await 20 "an answer" from 1 timeout 2 wget -q -O - http://by-hand:8091/
+  assert_contains "$(kubectl get endpointslices -l kubernetes.io/service-name=by-hand -o yaml)" endpointslicemirroring-controller
+  kubectl delete service,endpoints by-hand
+}

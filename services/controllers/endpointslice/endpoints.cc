@@ -71,6 +71,8 @@ EndpointGroups desired_endpoints(const model::Object& object, const std::vector<
   const Service& service = *object.as<Service>();
   bool headless = str(service.spec()->cluster_ip()) == "None";
   bool publish = service.spec()->publish_not_ready_addresses().value_or(false);
+  std::string_view wish = str(service.spec()->traffic_distribution());
+  bool same_node = wish == "PreferSameNode", close = same_node || wish == "PreferClose" || wish == "PreferSameZone";
   for (const model::Object& o : pods) {
     const Pod& pod = *o.as<Pod>();
     if (pod.status() == nullptr || pod.spec() == nullptr || model::pod_terminal(pod) ||
@@ -87,6 +89,8 @@ EndpointGroups desired_endpoints(const model::Object& object, const std::vector<
       e.hostname = str(pod.spec()->hostname());
     e.pod = o.name();
     e.pod_uid = o.uid();
+    if (close) e.hint_zone = e.zone;
+    if (same_node) e.hint_node = e.node;
     e.terminating = model::is_deleting(pod.metadata());
     e.serving = model::pod_ready(pod);
     e.ready = publish || (e.serving && !e.terminating);

@@ -19,6 +19,7 @@ struct Port {
 struct Endpoint {
   std::string address, node, zone, hostname;
   std::string pod, pod_uid;
+  std::string hint_zone, hint_node;  // whose clients should come here
   bool ready = false, serving = false, terminating = false;
   bool operator==(const Endpoint&) const = default;
 };

@@ -80,7 +80,7 @@ Decision EndpointSliceController::decide(const View& view, const std::string& ke
       slices.push_back(slice);
   });
   std::sort(slices.begin(), slices.end(), [](const auto& a, const auto& b) { return a.name() < b.name(); });
-  plan_slices(*service, groups, slices, decision);
+  plan_slices({*service, "Service", slice_labels(*service)}, groups, slices, decision);
   plan_endpoints(*service, groups, view.find("endpoints", key), decision);
   return decision;
 }

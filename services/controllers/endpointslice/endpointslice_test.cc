@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "services/controllers/endpointslice/mirroring.h"
 #include "services/controllers/framework/testing/harness.h"
 
 namespace gantry::controllers {
@@ -131,6 +132,71 @@ TEST_F(EndpointSliceTest, ServicesWithoutASelectorAreLeftAlone) {
       R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"kubernetes","namespace":"default"},"spec":{"ports":[{"port":443}]}})");
   h.run(10s);
   EXPECT_EQ(h.cluster.log.size(), 0u);
+}
+
+TEST_F(EndpointSliceTest, TrafficDistributionGivesHints) {
+  service(R"("trafficDistribution":"PreferClose",)");
+  pod("a", "10.0.0.1");
+  h.run();
+  EXPECT_EQ(slices()[0]["endpoints"][0]["hints"], (json{{"forZones", {{{"name", "z1"}}}}}));
+  h.cluster.edit("services", "d/s", R"({"spec":{"trafficDistribution":"PreferSameNode"}})");
+  h.pass(1s);
+  EXPECT_EQ(slices()[0]["endpoints"][0]["hints"],
+            (json{{"forZones", {{{"name", "z1"}}}}, {"forNodes", {{{"name", "n1"}}}}}));
+  h.cluster.edit("services", "d/s", R"({"spec":{"trafficDistribution":null}})");
+  h.pass(1s);
+  EXPECT_FALSE(slices()[0]["endpoints"][0].contains("hints"));
+}
+
+struct MirroringTest : ::testing::Test {
+  void SetUp() override {
+    h.start(std::make_unique<EndpointSliceMirroringController>());
+    h.cluster.add(
+        R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"s","namespace":"d"},"spec":{"ports":[{"port":443}]}})");
+  }
+  void endpoints(std::string_view addresses, std::string_view labels = "{}") {
+    h.cluster.add(fmt::format(
+        R"({{"apiVersion":"v1","kind":"Endpoints","metadata":{{"name":"s","namespace":"d","labels":{}}},
+            "subsets":[{{"addresses":{},"ports":[{{"name":"web","port":8443}}]}}]}})",
+        labels, addresses));
+  }
+  std::vector<json> slices() { return h.cluster.all("endpointslices"); }
+  testing::Harness h;
+};
+
+TEST_F(MirroringTest, EndpointsByHandBecomeSlicesOfEachFamily) {
+  endpoints(R"([{"ip":"192.0.2.1"},{"ip":"192.0.2.2"},{"ip":"2001:db8::1"}])", R"({"team":"blue"})");
+  h.run();
+  auto found = slices();
+  ASSERT_EQ(found.size(), 2u);
+  if (found[0]["addressType"] != "IPv4") std::swap(found[0], found[1]);
+  EXPECT_EQ(found[0]["metadata"]["labels"],
+            (json{{"team", "blue"},
+                  {"kubernetes.io/service-name", "s"},
+                  {"endpointslice.kubernetes.io/managed-by", "endpointslicemirroring-controller.k8s.io"}}));
+  EXPECT_EQ(found[0]["metadata"]["ownerReferences"][0]["kind"], "Endpoints");
+  EXPECT_EQ(found[0]["endpoints"].size(), 2u);
+  EXPECT_EQ(found[0]["endpoints"][0]["conditions"]["ready"], true);
+  EXPECT_FALSE(found[0]["endpoints"][0].contains("targetRef"));
+  EXPECT_EQ(found[0]["ports"][0], (json{{"name", "web"}, {"protocol", "TCP"}, {"port", 8443}}));
+  EXPECT_EQ(found[1]["endpoints"][0]["addresses"], json::array({"2001:db8::1"}));
+  size_t log = h.cluster.log.size();
+  h.pass(1min);
+  EXPECT_EQ(h.cluster.log.size(), log);
+  h.cluster.edit("endpoints", "d/s",
+                 R"({"subsets":[{"addresses":[{"ip":"192.0.2.2"}],"ports":[{"name":"web","port":8443}]}]})");
+  h.pass(1s);
+  ASSERT_EQ(slices().size(), 1u);
+  EXPECT_EQ(slices()[0]["endpoints"][0]["addresses"], json::array({"192.0.2.2"}));
+  h.cluster.edit("services", "d/s", R"({"spec":{"selector":{"app":"web"}}})");
+  h.pass(1s);
+  EXPECT_TRUE(slices().empty()) << "the Service has pods of its own now";
+}
+
+TEST_F(MirroringTest, WhatHasSlicesAlreadyIsLeftAlone) {
+  endpoints(R"([{"ip":"192.0.2.1"}])", R"({"endpointslice.kubernetes.io/skip-mirror":"true"})");
+  h.run(10s);
+  EXPECT_TRUE(slices().empty());
 }
 
 }  // namespace

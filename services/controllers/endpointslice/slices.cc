@@ -36,6 +36,12 @@ std::vector<Endpoint> endpoints_in(const EndpointSlice& slice) {
     endpoint.hostname = str(e->hostname());
     if (e->target_ref() != nullptr)
       endpoint.pod = str(e->target_ref()->name()), endpoint.pod_uid = str(e->target_ref()->uid());
+    if (e->hints() != nullptr) {
+      const auto* zones = e->hints()->for_zones();
+      const auto* nodes = e->hints()->for_nodes();
+      if (zones != nullptr && zones->size() > 0) endpoint.hint_zone = str(zones->Get(0)->name());
+      if (nodes != nullptr && nodes->size() > 0) endpoint.hint_node = str(nodes->Get(0)->name());
+    }
     if (e->conditions() != nullptr) {
       endpoint.ready = e->conditions()->ready().value_or(false);
       endpoint.serving = e->conditions()->serving().value_or(false);
@@ -46,17 +52,14 @@ std::vector<Endpoint> endpoints_in(const EndpointSlice& slice) {
   return endpoints;
 }
 
-/// The Service's labels, and those that say whose slice it is.
-std::map<std::string, std::string> slice_labels(const model::Object& service) {
+/// The object's labels, and those that say whose slice it is.
+std::map<std::string, std::string> labels_of(const model::Object& object, const char* manager) {
   std::map<std::string, std::string> labels;
-  if (service.meta()->labels() != nullptr) {
-    for (const auto* entry : *service.meta()->labels()) labels[std::string(str(entry->key()))] = str(entry->value());
+  if (object.meta()->labels() != nullptr) {
+    for (const auto* entry : *object.meta()->labels()) labels[std::string(str(entry->key()))] = str(entry->value());
   }
-  labels.erase("service.kubernetes.io/headless");
-  if (str(service.as<api::core_v1::Service>()->spec()->cluster_ip()) == "None")
-    labels["service.kubernetes.io/headless"] = "";
-  labels[kServiceName] = service.name();
-  labels[kManagedBy] = kManager;
+  labels[kServiceName] = object.name();
+  labels[kManagedBy] = manager;
   return labels;
 }
 
@@ -73,20 +76,19 @@ void set_labels(model::Draft& draft, const std::map<std::string, std::string>& l
   for (const auto& [key, value] : labels) draft.set(fmt::format("metadata.labels[{}]", key), value);
 }
 
-void set_owner(model::Draft& draft, const model::Object& service) {
+void set_owner(model::Draft& draft, const model::Object& service, std::string_view kind = "Service") {
   draft.set("metadata.ownerReferences[+].apiVersion", "v1");
-  draft.set("metadata.ownerReferences[0].kind", "Service");
+  draft.set("metadata.ownerReferences[0].kind", kind);
   draft.set("metadata.ownerReferences[0].name", service.name());
   draft.set("metadata.ownerReferences[0].uid", service.uid());
   draft.set("metadata.ownerReferences[0].controller", true);
   draft.set("metadata.ownerReferences[0].blockOwnerDeletion", true);
 }
 
-model::Bytes make_slice(const model::Object& service, model::Draft draft,
-                        const std::map<std::string, std::string>& labels, const std::vector<Port>& ports,
+model::Bytes make_slice(const SliceOwner& owner, model::Draft draft, const std::vector<Port>& ports,
                         const std::vector<Endpoint>& endpoints) {
-  set_labels(draft, labels);
-  draft.set("addressType", "IPv4");
+  set_labels(draft, owner.labels);
+  draft.set("addressType", owner.address_type);
   draft.set_empty("endpoints");
   draft.clear("ports");
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -103,12 +105,16 @@ model::Bytes make_slice(const model::Object& service, model::Draft draft,
     draft.set(at + "conditions.serving", e.serving);
     draft.set(at + "conditions.terminating", e.terminating);
     if (!e.hostname.empty()) draft.set(at + "hostname", e.hostname);
-    draft.set(at + "targetRef.kind", "Pod");
-    draft.set(at + "targetRef.namespace", service.ns());
-    draft.set(at + "targetRef.name", e.pod);
-    draft.set(at + "targetRef.uid", e.pod_uid);
+    if (!e.pod.empty()) {
+      draft.set(at + "targetRef.kind", "Pod");
+      draft.set(at + "targetRef.namespace", owner.object.ns());
+      draft.set(at + "targetRef.name", e.pod);
+      if (!e.pod_uid.empty()) draft.set(at + "targetRef.uid", e.pod_uid);
+    }
     if (!e.node.empty()) draft.set(at + "nodeName", e.node);
     if (!e.zone.empty()) draft.set(at + "zone", e.zone);
+    if (!e.hint_zone.empty()) draft.set(at + "hints.forZones[+].name", e.hint_zone);
+    if (!e.hint_node.empty()) draft.set(at + "hints.forNodes[+].name", e.hint_node);
   }
   return draft.bytes();
 }
@@ -124,14 +130,15 @@ std::vector<Wanted> assign(const EndpointGroups& groups, const std::vector<model
   std::vector<Wanted> all;
   std::set<const model::Object*> used;
   for (const auto& [ports, endpoints] : groups) {
-    std::map<std::string, const Endpoint*> left;  // by pod uid
-    for (const Endpoint& e : endpoints) left[e.pod_uid] = &e;
+    // By address and pod: pods in the host's network share one, mirrored endpoints have no pod.
+    std::map<std::pair<std::string, std::string>, const Endpoint*> left;
+    for (const Endpoint& e : endpoints) left[{e.address, e.pod_uid}] = &e;
     size_t first = all.size();
     for (const model::Object& slice : slices) {
       if (ports_in(*slice.as<EndpointSlice>()) != ports) continue;
       Wanted wanted{ports, {}, &slice};
       for (const Endpoint& e : endpoints_in(*slice.as<EndpointSlice>())) {
-        auto it = left.find(e.pod_uid);
+        auto it = left.find({e.address, e.pod_uid});
         if (it == left.end()) continue;
         wanted.endpoints.push_back(*it->second);
         left.erase(it);
@@ -141,7 +148,7 @@ std::vector<Wanted> assign(const EndpointGroups& groups, const std::vector<model
     }
     size_t at = first;
     for (const Endpoint& e : endpoints) {
-      if (!left.contains(e.pod_uid)) continue;
+      if (!left.contains({e.address, e.pod_uid})) continue;
       while (at < all.size() && all[at].endpoints.size() >= kMaxEndpoints) ++at;
       if (at == all.size()) all.push_back({ports, {}, nullptr});
       all[at].endpoints.push_back(e);
@@ -155,25 +162,36 @@ std::vector<Wanted> assign(const EndpointGroups& groups, const std::vector<model
 
 }  // namespace
 
-void plan_slices(const model::Object& service, const EndpointGroups& groups, const std::vector<model::Object>& slices,
+std::map<std::string, std::string> slice_labels(const model::Object& service) {
+  auto labels = labels_of(service, kManager);
+  labels.erase("service.kubernetes.io/headless");
+  if (str(service.as<api::core_v1::Service>()->spec()->cluster_ip()) == "None")
+    labels["service.kubernetes.io/headless"] = "";
+  return labels;
+}
+
+std::map<std::string, std::string> mirror_labels(const model::Object& endpoints) {
+  return labels_of(endpoints, kMirror);
+}
+
+void plan_slices(const SliceOwner& owner, const EndpointGroups& groups, const std::vector<model::Object>& slices,
                  Decision& decision) {
   static const model::Kind& kind = *model::Schema::get().by_resource("endpointslices");
-  auto labels = slice_labels(service);
+  const model::Object& object = owner.object;
   std::vector<Wanted> all = assign(groups, slices);
   // A Service without endpoints keeps one empty slice, so that watchers know that there are none.
   bool any = std::any_of(all.begin(), all.end(), [](const Wanted& w) { return !w.endpoints.empty(); });
-  if (all.empty()) all.push_back({});
+  if (all.empty() && owner.keep_one) all.push_back({});
   for (size_t i = 0; i < all.size(); ++i) {
     Wanted& wanted = all[i];
-    bool keep = !wanted.endpoints.empty() || (!any && i == 0);
+    bool keep = !wanted.endpoints.empty() || (owner.keep_one && !any && i == 0);
     if (wanted.existing == nullptr) {
       if (!keep) continue;
       model::Draft draft(kind);
-      draft.set("metadata.generateName", fmt::format("{}-", service.name()));
-      draft.set("metadata.namespace", service.ns());
-      set_owner(draft, service);
-      decision.add(
-          create(kind, service.ns(), make_slice(service, std::move(draft), labels, wanted.ports, wanted.endpoints)));
+      draft.set("metadata.generateName", fmt::format("{}-", object.name()));
+      draft.set("metadata.namespace", object.ns());
+      set_owner(draft, object, owner.kind);
+      decision.add(create(kind, object.ns(), make_slice(owner, std::move(draft), wanted.ports, wanted.endpoints)));
       continue;
     }
     const model::Object& slice = *wanted.existing;
@@ -182,8 +200,9 @@ void plan_slices(const model::Object& service, const EndpointGroups& groups, con
       continue;
     }
     const auto& now = *slice.as<EndpointSlice>();
-    if (endpoints_in(now) == wanted.endpoints && ports_in(now) == wanted.ports && has_labels(slice, labels)) continue;
-    decision.add(update(slice, make_slice(service, model::Draft(slice), labels, wanted.ports, wanted.endpoints)));
+    if (endpoints_in(now) == wanted.endpoints && ports_in(now) == wanted.ports && has_labels(slice, owner.labels))
+      continue;
+    decision.add(update(slice, make_slice(owner, model::Draft(slice), wanted.ports, wanted.endpoints)));
   }
 }
 

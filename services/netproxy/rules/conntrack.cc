@@ -32,19 +32,25 @@ Stale find_stale(const std::vector<Frontend>& before, const std::vector<Frontend
   std::set<std::pair<std::string, uint16_t>> had;
   for (const auto& f : after) {
     if (f.protocol != "udp") continue;
-    for (const auto& b : f.backends) still.emplace(to_address(b.ip), htons(b.port));
+    for (const auto* list : {&f.backends, &f.local_backends}) {
+      for (const auto& b : *list) still.emplace(to_address(b.ip), htons(b.port));
+    }
   }
   for (const auto& f : before) {
     if (f.protocol != "udp") continue;
-    for (const auto& b : f.backends) {
-      Address address(to_address(b.ip), htons(b.port));
-      if (!still.contains(address)) stale.gone.insert(address);
+    for (const auto* list : {&f.backends, &f.local_backends}) {
+      for (const auto& b : *list) {
+        Address address(to_address(b.ip), htons(b.port));
+        if (!still.contains(address)) stale.gone.insert(address);
+      }
     }
     if (!f.backends.empty()) had.emplace(f.name, f.port);
   }
   for (const auto& f : after) {
     if (f.protocol != "udp" || f.backends.empty() || had.contains({f.name, f.port})) continue;
-    for (const auto& ip : f.ips) stale.unanswered.emplace(to_address(ip), htons(f.port));
+    for (const auto* list : {&f.ips, &f.external_ips, &f.balancer_ips}) {
+      for (const auto& ip : *list) stale.unanswered.emplace(to_address(ip), htons(f.port));
+    }
   }
   return stale;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "schemas/all.h"
 
@@ -24,13 +25,34 @@ std::string lower(std::string_view text) {
 }
 
 struct PortBackends {
-  std::vector<Backend> ready, draining;
+  std::vector<Backend> ready, draining, local_ready, local_draining;
+  // Of the ready ones. Hints count only when every one has them, so that none is left without traffic.
+  std::vector<Backend> same_node, same_zone;
+  size_t node_hints = 0, zone_hints = 0;
+
+  const std::vector<Backend>& chosen() const {
+    if (ready.empty()) return draining;
+    if (node_hints == ready.size() && !same_node.empty()) return same_node;
+    if (zone_hints == ready.size() && !same_zone.empty()) return same_zone;
+    return ready;
+  }
 };
+
+template <typename Hints>
+bool names(const Hints* hints, std::string_view wanted) {
+  if (hints == nullptr || wanted.empty()) return false;
+  return std::any_of(hints->begin(), hints->end(), [&](const auto* hint) { return str(hint->name()) == wanted; });
+}
+
+void sort(std::vector<Backend>& backends) {
+  std::sort(backends.begin(), backends.end());
+  backends.erase(std::unique(backends.begin(), backends.end()), backends.end());
+}
 
 /// The backends of one Service by port name and protocol.
 std::map<std::pair<std::string, std::string>, PortBackends> backends_of(const projection::Cache& slices,
                                                                         const std::string& service,
-                                                                        std::string_view node) {
+                                                                        std::string_view node, std::string_view zone) {
   std::map<std::pair<std::string, std::string>, PortBackends> out;
   slices.for_each_by(kByService, service, [&](const Object& object) {
     const auto* slice = object.as<EndpointSlice>();
@@ -47,8 +69,16 @@ std::map<std::pair<std::string, std::string>, PortBackends> backends_of(const pr
         Backend backend{std::string(str(endpoint->addresses()->Get(0))), static_cast<uint16_t>(*port->port()),
                         str(endpoint->node_name()) == node};
         if (ready) {
+          if (const auto* hints = endpoint->hints()) {
+            if (hints->for_nodes() && hints->for_nodes()->size() > 0) ++target.node_hints;
+            if (hints->for_zones() && hints->for_zones()->size() > 0) ++target.zone_hints;
+            if (names(hints->for_nodes(), node)) target.same_node.push_back(backend);
+            if (names(hints->for_zones(), zone)) target.same_zone.push_back(backend);
+          }
+          if (backend.local) target.local_ready.push_back(backend);
           target.ready.push_back(std::move(backend));
         } else if (serving && terminating) {
+          if (backend.local) target.local_draining.push_back(backend);
           target.draining.push_back(std::move(backend));
         }
       }
@@ -57,26 +87,37 @@ std::map<std::pair<std::string, std::string>, PortBackends> backends_of(const pr
   return out;
 }
 
-std::vector<std::string> addresses_of(const Service* service) {
+/// Sets the addresses of `out`; false: the Service has none of its own.
+bool set_addresses(const Service* service, Frontend& out) {
   const auto* spec = service->spec();
-  std::vector<std::string> ips;
-  auto add = [&](std::string_view ip) {
-    if (is_ipv4(ip) && std::find(ips.begin(), ips.end(), ip) == ips.end()) ips.emplace_back(ip);
+  std::set<std::string_view> seen;
+  auto add_to = [&](std::vector<std::string>& ips, std::string_view ip) {
+    if (is_ipv4(ip) && seen.insert(ip).second) ips.emplace_back(ip);
   };
+  auto add = [&](std::string_view ip) { add_to(out.ips, ip); };
   if (str(spec->cluster_ip()) != "None") add(str(spec->cluster_ip()));
   if (spec->cluster_ips()) {
     for (const auto* ip : *spec->cluster_ips()) {
       if (str(ip) != "None") add(str(ip));
     }
   }
-  if (ips.empty()) return ips;
+  if (out.ips.empty()) return false;
   if (spec->external_ips()) {
-    for (const auto* ip : *spec->external_ips()) add(str(ip));
+    for (const auto* ip : *spec->external_ips()) add_to(out.external_ips, str(ip));
   }
   if (service->status() && service->status()->load_balancer() && service->status()->load_balancer()->ingress()) {
-    for (const auto* ingress : *service->status()->load_balancer()->ingress()) add(str(ingress->ip()));
+    for (const auto* ingress : *service->status()->load_balancer()->ingress()) {
+      if (str(ingress->ip_mode()) != "Proxy") add_to(out.balancer_ips, str(ingress->ip()));
+    }
   }
-  return ips;
+  if (spec->load_balancer_source_ranges()) {
+    for (const auto* range : *spec->load_balancer_source_ranges()) {
+      if (is_ipv4(str(range))) out.source_ranges.emplace_back(str(range));
+    }
+    if (out.source_ranges.empty() && spec->load_balancer_source_ranges()->size() > 0)
+      out.balancer_ips.clear();  // nobody who speaks IPv4
+  }
+  return true;
 }
 
 }  // namespace
@@ -92,23 +133,22 @@ void add_service_index(projection::Cache& slices) {
 }
 
 std::vector<Frontend> collect_frontends(const projection::Cache& services, const projection::Cache& slices,
-                                        std::string_view node) {
+                                        std::string_view node, std::string_view zone) {
   std::vector<Frontend> out;
   services.for_each([&](const Object& object) {
     const auto* service = object.as<Service>();
     const auto* spec = service->spec();
     if (!spec || !spec->ports() || str(spec->type()) == "ExternalName") return;
-    auto ips = addresses_of(service);
-    if (ips.empty()) return;
+    Frontend common;
+    if (!set_addresses(service, common)) return;
     std::string key = std::string(object.ns()) + "/" + std::string(object.name());
-    auto backends = backends_of(slices, key, node);
+    auto backends = backends_of(slices, key, node, zone);
     for (const auto* port : *spec->ports()) {
       if (!port->port()) continue;
-      Frontend frontend;
+      Frontend frontend = common;
       std::string port_name(str(port->name()));
       frontend.protocol = lower(str(port->protocol()));
       frontend.name = key + ":" + (port_name.empty() ? std::to_string(*port->port()) : port_name);
-      frontend.ips = ips;
       frontend.port = static_cast<uint16_t>(*port->port());
       frontend.node_port = static_cast<uint16_t>(port->node_port().value_or(0));
       frontend.internal_local = str(spec->internal_traffic_policy()) == "Local";
@@ -121,9 +161,10 @@ std::vector<Frontend> collect_frontends(const projection::Cache& services, const
         }
       }
       auto& found = backends[{port_name, frontend.protocol}];
-      frontend.backends = found.ready.empty() ? found.draining : found.ready;
-      std::sort(frontend.backends.begin(), frontend.backends.end());
-      frontend.backends.erase(std::unique(frontend.backends.begin(), frontend.backends.end()), frontend.backends.end());
+      frontend.backends = found.chosen();
+      frontend.local_backends = found.local_ready.empty() ? found.local_draining : found.local_ready;
+      sort(frontend.backends);
+      sort(frontend.local_backends);
       out.push_back(std::move(frontend));
     }
   });

@@ -86,9 +86,66 @@ TEST(Ruleset, LocalTrafficPolicyUsesLocalBackendsWithoutMasquerade) {
           kPorts);
   auto rules = build_ruleset(v.frontends(), {});
   auto chain = rules.elements["node_ports"]["tcp . 30080"].substr(5);
-  ASSERT_EQ(rules.chains[chain].size(), 1u);
-  EXPECT_NE(rules.chains[chain][0].find("10.244.1.2 . 8080"), std::string::npos);
-  EXPECT_EQ(rules.chains[chain][0].find("10.244.2.3"), std::string::npos);
+  const auto& found = rules.chains[chain];
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0], "ip saddr 10.244.0.0/16 goto svc-" + chain.substr(4)) << "pods are inside";
+  EXPECT_EQ(found[1], "fib saddr type local goto svc-" + chain.substr(4));
+  EXPECT_NE(found[2].find("10.244.1.2 . 8080"), std::string::npos);
+  EXPECT_EQ(found[2].find("10.244.2.3"), std::string::npos);
+}
+
+TEST(Ruleset, ALoadBalancersAddress) {
+  View v;
+  auto balanced = [&](const std::string& more, const std::string& mode) {
+    v.put(v.services,
+          R"({"metadata":{"name":"web","namespace":"default"},"spec":{"type":"LoadBalancer","clusterIP":"10.96.0.7",)" +
+              more + R"("externalIPs":["192.0.2.7"],"ports":[{"name":"http","port":80,"nodePort":30080}]},
+              "status":{"loadBalancer":{"ingress":[{"ip":"172.30.1.1","ipMode":")" +
+              mode + R"("}]}}})");
+  };
+  v.slice("web", R"([{"addresses":["10.244.2.3"],"nodeName":"n2"}])", kPorts);
+  balanced("", "VIP");
+  auto rules = build_ruleset(v.frontends(), {});
+  auto chain = rules.elements["node_ports"]["tcp . 30080"];
+  EXPECT_TRUE(chain.starts_with("goto npt-"));
+  EXPECT_EQ(rules.elements["cluster_ips"]["172.30.1.1 . tcp . 80"], chain);
+  EXPECT_EQ(rules.elements["cluster_ips"]["192.0.2.7 . tcp . 80"], chain);
+  balanced(R"("loadBalancerSourceRanges":["198.51.100.0/24","fd00::/8"],)", "VIP");
+  rules = build_ruleset(v.frontends(), {});
+  auto guard = rules.elements["cluster_ips"]["172.30.1.1 . tcp . 80"].substr(5);
+  EXPECT_EQ(rules.chains[guard], (std::vector<std::string>{"ip saddr 198.51.100.0/24 " + chain, "drop"}));
+  EXPECT_EQ(rules.elements["cluster_ips"]["192.0.2.7 . tcp . 80"], chain);
+  balanced("", "Proxy");
+  rules = build_ruleset(v.frontends(), {});
+  EXPECT_FALSE(rules.elements["cluster_ips"].contains("172.30.1.1 . tcp . 80"));
+  balanced(R"("externalTrafficPolicy":"Local",)", "VIP");
+  rules = build_ruleset(v.frontends(), {});
+  EXPECT_TRUE(rules.elements["no_endpoints"].contains("172.30.1.1 . tcp . 80")) << "none on this node";
+  EXPECT_TRUE(rules.elements["cluster_ips"].contains("172.30.1.1 . tcp . 80")) << "but pods are inside";
+}
+
+TEST(Frontends, HintsChooseTheNodeOrTheZone) {
+  View v;
+  v.service("web", kSpec);
+  auto found = [&](const std::string& zone) {
+    std::string out;
+    auto frontends = collect_frontends(v.services, v.slices, "n1", zone);
+    for (const auto& b : frontends.at(0).backends) out += b.ip.back();
+    return out;
+  };
+  v.slice("web", R"([{"addresses":["10.244.1.2"],"hints":{"forZones":[{"name":"z1"}]}},
+                     {"addresses":["10.244.1.3"],"hints":{"forZones":[{"name":"z2"}]}}])",
+          kPorts);
+  EXPECT_EQ(found("z1"), "2");
+  EXPECT_EQ(found("z3"), "23");
+  EXPECT_EQ(found(""), "23");
+  v.slice("web", R"([{"addresses":["10.244.1.2"],"hints":{"forZones":[{"name":"z1"}],"forNodes":[{"name":"n2"}]}},
+                     {"addresses":["10.244.1.3"],"hints":{"forZones":[{"name":"z1"}],"forNodes":[{"name":"n1"}]}}])",
+          kPorts);
+  EXPECT_EQ(found("z1"), "3");
+  v.slice("web", R"([{"addresses":["10.244.1.2"],"hints":{"forZones":[{"name":"z1"}]}},{"addresses":["10.244.1.3"]}])",
+          kPorts);
+  EXPECT_EQ(found("z1"), "23") << "not every endpoint has one";
 }
 
 TEST(Ruleset, AnUpdateTouchesOnlyWhatChanged) {
@@ -155,9 +212,10 @@ TEST_F(InKernel, RandomChangesAreAlwaysAccepted) {
       v.service(
           name,
           fmt::format(
-              R"({{"type":"NodePort","clusterIP":"10.96.0.{}","sessionAffinity":"{}","externalTrafficPolicy":"{}",
+              R"({{"type":"NodePort","externalIPs":["192.0.2.{}"],"clusterIP":"10.96.0.{}","sessionAffinity":"{}","externalTrafficPolicy":"{}",
           "ports":[{{"name":"http","port":80,"nodePort":{}}}]}})",
-              10 + name[1], random() % 2 ? "ClientIP" : "None", random() % 2 ? "Local" : "Cluster", 30000 + name[1]));
+              name[1] - '0', 10 + name[1], random() % 2 ? "ClientIP" : "None", random() % 2 ? "Local" : "Cluster",
+              30000 + name[1]));
     }
     std::string endpoints;
     for (size_t n = random() % 4; n > 0; --n) {

@@ -19,50 +19,72 @@ class Builder {
 
   void add(const Frontend& f) {
     std::string id = hash(f.name + "/" + f.protocol);
-    auto local = local_of(f.backends);
-    add_cluster(f, id, f.internal_local ? local : f.backends);
-    if (f.node_port != 0) add_node_port(f, id, f.external_local ? local : f.backends);
-    for (const auto& backend : local) out_.elements["hairpins"][backend.ip + " . " + backend.ip];
+    add_cluster(f, id, f.internal_local ? f.local_backends : f.backends);
+    if (f.node_port != 0 || !f.external_ips.empty() || !f.balancer_ips.empty()) add_external(f, id);
+    for (const auto* list : {&f.backends, &f.local_backends}) {
+      for (const auto& b : *list) {
+        if (b.local) out_.elements["hairpins"][b.ip + " . " + b.ip];
+      }
+    }
   }
 
   Ruleset take() { return std::move(out_); }
 
  private:
-  static std::vector<Backend> local_of(const std::vector<Backend>& backends) {
-    std::vector<Backend> local;
-    for (const auto& b : backends) {
-      if (b.local) local.push_back(b);
+  /// Leads packets for `ip` to `chain`, or, when it is empty, refuses them.
+  void lead(const Frontend& f, const std::string& ip, const std::string& chain) {
+    std::string key = fmt::format("{} . {} . {}", ip, f.protocol, f.port);
+    if (chain.empty()) {
+      out_.elements["no_endpoints"][key];
+    } else {
+      out_.elements["cluster_ips"][key] = "goto " + chain;
     }
-    return local;
   }
 
   void add_cluster(const Frontend& f, const std::string& id, const std::vector<Backend>& backends) {
-    for (const auto& ip : f.ips) {
-      std::string key = fmt::format("{} . {} . {}", ip, f.protocol, f.port);
-      if (backends.empty()) {
-        out_.elements["no_endpoints"][key];
-      } else {
-        out_.elements["cluster_ips"][key] = "goto svc-" + id;
-      }
-    }
+    std::string chain = backends.empty() ? "" : "svc-" + id;
+    for (const auto& ip : f.ips) lead(f, ip, chain);
     if (backends.empty()) return;
     // A client outside the pod network would be answered directly by the pod, past this node's translation.
-    auto& rules = out_.chains["svc-" + id];
+    auto& rules = out_.chains[chain];
     rules.push_back(fmt::format("ip saddr != {} {}", config_.cluster_cidr, kMark));
-    balance("svc-" + id, id, f, backends);
+    balance(chain, id, f, backends);
   }
 
-  void add_node_port(const Frontend& f, const std::string& id, const std::vector<Backend>& backends) {
-    std::string key = fmt::format("{} . {}", f.protocol, f.node_port);
-    if (backends.empty()) {
-      out_.elements["no_node_endpoints"][key];
-      return;
+  /// Node ports, externalIPs and load balancers.
+  void add_external(const Frontend& f, const std::string& id) {
+    const auto& backends = f.external_local ? f.local_backends : f.backends;
+    bool inside = f.external_local && !f.internal_local && !f.backends.empty();
+    std::string chain = backends.empty() && !inside ? "" : "npt-" + id;
+    if (!chain.empty()) {
+      auto& rules = out_.chains[chain];
+      if (inside) {
+        // Pods and the node itself are inside wherever they are: for them the policy does not count.
+        rules.push_back(fmt::format("ip saddr {} goto svc-{}", config_.cluster_cidr, id));
+        rules.push_back(fmt::format("fib saddr type local goto svc-{}", id));
+      }
+      if (!f.external_local) rules.emplace_back(kMark);
+      if (!backends.empty()) balance(chain, id, f, backends);
     }
-    std::string chain = "npt-" + id;
-    out_.elements["node_ports"][key] = "goto " + chain;
-    auto& rules = out_.chains[chain];
-    if (!f.external_local) rules.emplace_back(kMark);
-    balance(chain, id, f, backends);
+    if (f.node_port != 0) {
+      std::string key = fmt::format("{} . {}", f.protocol, f.node_port);
+      if (!chain.empty()) out_.elements["node_ports"][key] = "goto " + chain;
+      if (backends.empty()) out_.elements["no_node_endpoints"][key];
+    }
+    for (const auto& ip : f.external_ips) lead(f, ip, chain);
+    std::string balanced = chain;
+    if (!chain.empty() && !f.source_ranges.empty()) {
+      balanced = "lbs-" + id;
+      auto& rules = out_.chains[balanced];
+      for (const auto& range : f.source_ranges) rules.push_back(fmt::format("ip saddr {} goto {}", range, chain));
+      rules.emplace_back("drop");
+    }
+    for (const auto& ip : f.balancer_ips) lead(f, ip, balanced);
+    if (backends.empty() && !chain.empty()) {
+      for (const auto* list : {&f.external_ips, &f.balancer_ips}) {
+        for (const auto& ip : *list) lead(f, ip, "");
+      }
+    }
   }
 
   void balance(const std::string& chain, const std::string& id, const Frontend& f,

@@ -57,8 +57,14 @@ class Builder {
       const std::string space = network_namespace(name);
       std::vector<std::string> more;
       if (port == kControllersHealth)
-        more = {"--root-ca-file",     paths_.pki("ca.crt"),         "--cluster-signing-cert-file",
-                paths_.pki("ca.crt"), "--cluster-signing-key-file", paths_.pki("ca.key")};
+        more = {"--root-ca-file",
+                paths_.pki("ca.crt"),
+                "--cluster-signing-cert-file",
+                paths_.pki("ca.crt"),
+                "--cluster-signing-key-file",
+                paths_.pki("ca.key"),
+                "--load-balancer-range",
+                kLoadBalancers};
       add(name, service(fmt::format("gantry-{}", name), name, port, std::move(more)), {"apigw"},
           http(port, "/readyz", space), space);
     }

@@ -9,6 +9,7 @@
 namespace gantry::dev {
 
 inline constexpr const char* kServiceCidr = "10.96.0.0/16";
+inline constexpr const char* kLoadBalancers = "172.30.1.0/24";  // routed to the nodes
 inline constexpr const char* kClusterDns = "10.96.0.10";
 inline constexpr const char* kKubernetesAddress = "10.96.0.1";  // the first of kServiceCidr
 inline constexpr const char* kNatsUrl = "tls://172.30.0.1:4222";

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "tools/gantry/dev/config.h"
 #include "tools/gantry/dev/process.h"
 
 namespace gantry::dev {
@@ -95,7 +96,10 @@ Status ensure_network(int nodes) {
   for (const auto& leg : legs(nodes)) {
     if (auto made = ensure_leg(leg); !made) return made;
   }
-  return Done{};
+  // To every node alike, as a router in front of them would.
+  std::vector<std::string> route{"ip", "route", "replace", kLoadBalancers};
+  for (int i = 1; i <= nodes; ++i) route.insert(route.end(), {"nexthop", "via", node_address(i)});
+  return all({route});
 }
 
 Status set_link(const std::string& name, bool up) {
