@@ -24,7 +24,7 @@ Agent::Agent(Loop& loop, bus::Commands& commands, Runtime& runtime, Executor& ex
                   [this](const std::string& resource, const std::string& ns, const std::string& name) {
                     for (auto& [_, w] : workers_) w->reference_changed(resource, ns, name);
                   }),
-      services_(loop, commands),
+      services_(commands),
       images_(loop, runtime, options_.parallel_pulls),
       image_volumes_(runtime, options_.node.paths,
                      [&executor](std::function<void()> work, std::function<void()> done) {

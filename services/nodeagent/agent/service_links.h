@@ -14,10 +14,10 @@
 
 namespace gantry::nodeagent {
 
-/// Loop's thread only; `loop` and `commands` outlive it.
+/// Loop's thread only; `commands` outlives it.
 class ServiceLinks {
  public:
-  ServiceLinks(Loop& loop, bus::Commands& commands) : loop_(loop), commands_(commands) {}
+  explicit ServiceLinks(bus::Commands& commands) : commands_(commands) {}
 
   /// Has the namespace's Services as they are now or later when it calls back: those who ask while an answer is under
   /// way share the next one.
@@ -36,7 +36,6 @@ class ServiceLinks {
   void ask(const std::string& ns, const std::string& continue_token, std::vector<model::Object> so_far);
   void answer(const std::string& ns, const Status& status);
 
-  Loop& loop_;
   bus::Commands& commands_;
   std::map<std::string, Namespace, std::less<>> namespaces_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -37,18 +37,13 @@ int64_t number(const json& object, const char* field) {
                               : 0;
 }
 
-bool is_socket(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
-}
-
 }  // namespace
 
 void CsiDrivers::scan() {
   std::error_code error;
   std::set<std::string> there;
   for (std::filesystem::directory_iterator it(registry_, error), end; !error && it != end; it.increment(error)) {
-    if (is_socket(it->path())) there.insert(it->path());
+    if (std::error_code unreadable; it->is_socket(unreadable)) there.insert(it->path());
   }
   for (auto it = sockets_.begin(); it != sockets_.end();) {
     if (there.count(it->first)) {
