@@ -80,3 +80,47 @@ test_a_volume_made_by_hand() {
   await 30 "the volume to be gone" gone pv by-hand
   kubectl delete namespace volumes --timeout=120s
 }
+
+# A manifest on the node is a pod there, and shows in the API as what the Node owns; without the manifest it is gone.
+test_a_static_pod() {
+  local manifest=$ROOT/.gantry/nodes/node-2/manifests/keeper.yaml
+  cat >"$manifest" <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: by-file}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "gantry.local/demo:1", command: [sleep, "1000"]}]
+YAML
+  await 60 "its mirror to be ready" kubectl wait --for=condition=Ready pod/by-file-node-2 --timeout=5s
+  assert_eq "$(field pod/by-file-node-2 '{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}')" Node/node-2
+  assert_eq "$(field pod/by-file-node-2 '{.metadata.ownerReferences[0].uid}')" "$(field node/node-2 '{.metadata.uid}')"
+  local uid
+  uid=$(field pod/by-file-node-2 '{.metadata.uid}')
+  kubectl delete pod by-file-node-2
+  await 30 "the mirror to come back" eval '[ "$(field pod/by-file-node-2 {.metadata.uid})" != '"$uid"' ]'
+  rm "$manifest"
+  await 60 "the pod to be gone" gone pod by-file-node-2
+}
+
+# The machine stops: ordinary pods end first, then critical ones, each says why; the node says that it goes, and comes back.
+test_a_node_shuts_down_gracefully() {
+  local pid
+  kubectl apply -f "$MANIFESTS/shutdown.yaml"
+  kubectl wait --for=condition=Ready pod/goes-first pod/goes-last --timeout=90s
+  pid=$(pid_of node-3.agent)
+  kill -PWR "$pid"
+  await 10 "the node to say that it goes" eval '[[ "$(kubectl get node node-3 -o json)" == *"node is shutting down"* ]]'
+  await 60 "its agent to be back" eval "[ \$(pid_of node-3.agent) != $pid ] && component_is node-3.agent ready"
+  local first last pod
+  for pod in goes-first goes-last; do
+    await 30 "$pod to have ended" eval "[ \"\$(field pod/$pod {.status.phase})\" = Failed ]"
+    assert_eq "$(field pod/$pod '{.status.reason}: {.status.message}')" "Terminated: Pod was terminated in response to imminent node shutdown."
+  done
+  first=$(date -d "$(field pod/goes-first '{.status.containerStatuses[0].state.terminated.finishedAt}')" +%s)
+  last=$(date -d "$(field pod/goes-last '{.status.containerStatuses[0].state.terminated.finishedAt}')" +%s)
+  [ "$first" -le "$last" ] || fail "the critical pod ended before the other"
+  kubectl wait --for=condition=Ready node/node-3 --timeout=60s
+  kubectl delete pods --all-namespaces --field-selector status.phase=Failed,spec.nodeName=node-3
+  await 60 "the demo to be whole" ready_is 6 app=web
+}

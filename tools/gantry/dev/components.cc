@@ -120,7 +120,10 @@ class Builder {
                  (dir / "cni/net.d").string(), "--cni-bin-dir", "/usr/lib/cni", "--cgroup-parent",
                  "/gantry/" + node + "/pods",
                  // The machine's disk is everybody's: only when it is really full do pods of a dev cluster go.
-                 "--eviction-hard", "memory.available<50Mi,nodefs.available<1%,imagefs.available<1%"}),
+                 "--eviction-hard", "memory.available<50Mi,nodefs.available<1%,imagefs.available<1%",
+                 // What is put here runs without the API; SIGPWR ends the node's pods as if the machine were to stop.
+                 "--static-pods", (dir / "manifests").string(), "--shutdown-grace-period", "8",
+                 "--shutdown-grace-period-critical-pods", "4"}),
         {"apigw", node + ".containerd"}, http(kAgentHealth, "/readyz", space), space);
     add(node + ".csi",
         {cluster_.binaries + "/gantry-csi-hostpath", "--node", node, "--root", (dir / "csi").string(), "--socket",

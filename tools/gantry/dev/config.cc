@@ -68,7 +68,7 @@ logfile ""
 Status write_containerd(const Paths& paths, const std::string& node) {
   const auto dir = paths.node(node);
   std::error_code error;
-  for (const char* folder : {"cni/net.d", "runc", "agent", "certs.d"})
+  for (const char* folder : {"cni/net.d", "runc", "agent", "certs.d", "manifests"})
     std::filesystem::create_directories(dir / folder, error);
   return write_file(dir / "containerd.toml", fmt::format(R"(# Made by `gantry dev up`.
 version = 2
