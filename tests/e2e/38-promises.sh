@@ -64,7 +64,8 @@ test_a_statefulset_keeps_its_data() {
 holders() { kubectl get leases -n kube-system -o json | jq -r '.items[] | select(.metadata.name | startswith("controllers-")) | .spec.holderIdentity' | sort -u | grep -c .; }
 holders_are() { [ "$(holders)" = "$1" ]; }
 test_controllers_move_without_losing_or_doubling_anything() {
-  local names name port=7200 pids=() pid seen=$E2E_WORK/seen
+  local names name port=7200 pid seen=$E2E_WORK/seen
+  pids=()  # not local: the trap needs them
   names=$("$ROOT/build/bin/gantry-controllers" --help | grep -oE '\{autoscaling[^}]*\}' | tr -d '{}' | tr , ' ')
   trap 'for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done; gantry dev start controllers || true' EXIT
   for name in $names; do
