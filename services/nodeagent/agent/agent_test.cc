@@ -57,6 +57,16 @@ TEST_F(AgentTest, APodRemovedByForceIsStillStopped) {
   EXPECT_TRUE(until([&] { return gone("web"); }));
 }
 
+TEST_F(AgentTest, ADeletedPodOutlastsARuntimeInTroubleByMoments) {
+  put("web", kWeb);
+  for (int i = 0; i < 6; ++i) runtime_.fail_next("stop_container", {Code::kUnavailable, "Socket closed"});
+  for (int i = 0; i < 4; ++i) runtime_.fail_next("stop_container", {Code::kInternal, "ttrpc: closed"});
+  api_.delete_pod("default", "web", 5);
+  loop_.drain();
+  loop_.advance(seconds(40));
+  EXPECT_TRUE(gone("web"));
+}
+
 TEST_F(AgentTest, ASecondPodOfTheSameNameRunsBesideTheEndOfTheFirst) {
   put("web", kWeb, "first");
   runtime_.ignore_terminate(true);

@@ -110,14 +110,19 @@ void PodWorker::run_sandbox(const Action& action) {
       }));
 }
 
+void PodWorker::failed_to_end(const Action& action, const char* reason, const Error& error) {
+  LOG(WARNING) << log() << action.key << ": " << error.message;
+  memory_.stop_failures[action.id].fail_ending(reason, error.message, context_.loop.wall(),
+                                               error.code == Code::kUnavailable);
+}
+
 void PodWorker::stop_sandbox(const Action& action) {
   context_.runtime.stop_sandbox(action.id, guard([this, action](Status s) {
                                   if (s.ok()) {
                                     memory_.stopped_sandboxes.insert(action.id);
                                     memory_.stop_failures.erase(action.id);
                                   } else {
-                                    memory_.stop_failures[action.id].fail("KillPodSandboxError", s.error().message,
-                                                                          context_.loop.wall());
+                                    failed_to_end(action, "KillPodSandboxError", s.error());
                                     record(true, "FailedKillPod", "error killing pod: " + s.error().message);
                                   }
                                   complete(action.key);
@@ -126,18 +131,14 @@ void PodWorker::stop_sandbox(const Action& action) {
 
 void PodWorker::remove_sandbox(const Action& action) {
   context_.runtime.remove_sandbox(action.id, guard([this, action](Status s) {
-                                    if (!s.ok())
-                                      memory_.stop_failures[action.id].fail("RemovePodSandbox", s.error().message,
-                                                                            context_.loop.wall());
+                                    if (!s.ok()) failed_to_end(action, "RemovePodSandbox", s.error());
                                     complete(action.key);
                                   }));
 }
 
 void PodWorker::remove_container(const Action& action) {
   context_.runtime.remove_container(action.id, guard([this, action](Status s) {
-                                      if (!s.ok())
-                                        memory_.stop_failures[action.id].fail("RemoveContainer", s.error().message,
-                                                                              context_.loop.wall());
+                                      if (!s.ok()) failed_to_end(action, "RemoveContainer", s.error());
                                       complete(action.key);
                                     }));
 }
@@ -166,15 +167,15 @@ std::string PodWorker::stop_signal(const std::string& id) const {
 }
 
 void PodWorker::stop_container(const Action& action) {
-  context_.runtime.stop_container(
-      action.id, std::chrono::seconds(action.grace_seconds), stop_signal(action.id), guard([this, action](Status s) {
-        if (s.ok()) {
-          memory_.stop_failures.erase(action.id);
-        } else {
-          memory_.stop_failures[action.id].fail("KillContainerError", s.error().message, context_.loop.wall());
-        }
-        complete(action.key);
-      }));
+  context_.runtime.stop_container(action.id, std::chrono::seconds(action.grace_seconds), stop_signal(action.id),
+                                  guard([this, action](Status s) {
+                                    if (s.ok()) {
+                                      memory_.stop_failures.erase(action.id);
+                                    } else {
+                                      failed_to_end(action, "KillContainerError", s.error());
+                                    }
+                                    complete(action.key);
+                                  }));
 }
 
 void PodWorker::cleanup(const Action& action) {

@@ -106,6 +106,7 @@ class PodWorker {
 
   void prepare(const Action& action);
   void run_sandbox(const Action& action);
+  void failed_to_end(const Action& action, const char* reason, const Error& error);
   void stop_sandbox(const Action& action);
   void remove_sandbox(const Action& action);
   void launch(const Action& action);

@@ -34,6 +34,13 @@ struct Failure {
     told = false;
     retry_at = now + delay_seconds(times) * 1'000'000;
   }
+  /// Of an end: what nobody wants any more goes as soon as it can, so 1 s, doubled up to 16 s. A runtime that is `away`
+  /// has refused nothing.
+  void fail_ending(std::string new_reason, std::string new_message, WallMicros now, bool away) {
+    fail(std::move(new_reason), std::move(new_message), now);
+    if (away) times = 0;
+    retry_at = now + (int64_t{1} << std::clamp(times - 1, 0, 4)) * 1'000'000;
+  }
 };
 
 /// CrashLoopBackOff of one container: the first restart at once, then 10 s doubled up to 5 minutes, forgotten after a
