@@ -51,6 +51,7 @@ std::vector<Member> to_members(const std::vector<model::Object>& sets) {
       m.actual = status->replicas().value_or(0);
       m.ready = status->ready_replicas().value_or(0);
       m.available = status->available_replicas().value_or(0);
+      m.settled = status->observed_generation().value_or(0) >= rs.metadata()->generation().value_or(0);
     }
     m.desired_annotation = static_cast<int32_t>(number(model::annotation(rs.metadata(), kDesiredReplicas), -1));
     m.max_annotation = static_cast<int32_t>(number(model::annotation(rs.metadata(), kMaxReplicas), -1));

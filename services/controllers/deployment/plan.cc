@@ -32,6 +32,8 @@ int32_t new_size(const Rollout& rollout, const Member& news, const std::vector<M
 }
 
 std::vector<Scale> shrink_old(const Rollout& rollout, const Member& news, std::vector<Member> olds) {
+  // A status of an older spec may still count pods that are gone: what it promises would be taken twice.
+  if (!news.settled || !std::all_of(olds.begin(), olds.end(), [](const Member& m) { return m.settled; })) return {};
   std::sort(olds.begin(), olds.end(), [](const Member& a, const Member& b) {
     return a.created != b.created ? a.created < b.created : a.name < b.name;
   });
@@ -40,7 +42,7 @@ std::vector<Scale> shrink_old(const Rollout& rollout, const Member& news, std::v
   for (const Member& old : olds) {
     before.push_back(old.replicas);
     total += old.replicas;
-    available += old.available;
+    available += std::min(old.available, old.replicas);  // the rest is asked to go
   }
   int32_t min_available = rollout.replicas - rollout.max_unavailable;
   int32_t budget = total - min_available - (news.replicas - news.available);

@@ -18,6 +18,7 @@ struct Member {
   int32_t replicas = 0;  // spec
   int32_t actual = 0;    // status.replicas
   int32_t ready = 0, available = 0;
+  bool settled = true;                                   // the status is of this spec
   int32_t desired_annotation = -1, max_annotation = -1;  // -1: absent
 };
 
@@ -38,7 +39,8 @@ struct Scale {
 /// The new ReplicaSet's size, given that all others are as they are. `news` may be a member that is not there yet
 /// (replicas 0).
 int32_t new_size(const Rollout& rollout, const Member& news, const std::vector<Member>& olds);
-/// One step of scaling the old ones down within the availability bound. Empty: nothing to do now.
+/// One step of scaling the old ones down within the availability bound. Empty: nothing to do now, as while a status
+/// does not tell yet which pods its ReplicaSet took away.
 std::vector<Scale> shrink_old(const Rollout& rollout, const Member& news, std::vector<Member> olds);
 /// After spec.replicas changed in the middle of a rollout (or while paused): spreads the difference in proportion to
 /// sizes. `news` may be null.

@@ -165,7 +165,9 @@ void report(const model::Object& object, const Set& rs, const Counts& counts, in
   std::string_view failure = failure_reason(memory);
   const bool failed = rs.status && rs.status->failing;
   bool set = !failure.empty() && !failed, clear = failed && settled && failure.empty();
-  int64_t generation = object.meta()->generation().value_or(0);
+  // Observed once nothing is left to take away: until then it counts pods that go, which nobody may rely on.
+  int64_t generation =
+      counts.replicas > rs.replicas ? (rs.status ? rs.status->generation : 0) : object.meta()->generation().value_or(0);
   if (!set && !clear && rs.status && rs.status->replicas == counts.replicas && rs.status->labeled == counts.labeled &&
       rs.status->ready == counts.ready && rs.status->available == counts.available &&
       rs.status->generation == generation) {
