@@ -121,9 +121,11 @@ struct Step {
   void move(SetChanges& changes) {
     bool paused = spec.paused().value_or(false);
     if (paused || scaled()) {
-      progress.scaling_only = true;
-      for (const Scale& scale : rescale(rollout, news(), olds)) changes.scale(scale);
-      return;
+      const auto scales = rescale(rollout, news(), olds);
+      for (const Scale& scale : scales) changes.scale(scale);
+      // Recreate shares out nothing among several ReplicaSets: it goes on to end the old ones.
+      progress.scaling_only = paused || !scales.empty();
+      if (progress.scaling_only) return;
     }
     if (!rollout.rolling) {
       bool shrunk = false;

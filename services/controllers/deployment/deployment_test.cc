@@ -157,6 +157,20 @@ TEST_F(DeploymentTest, ScalesAndPauses) {
   EXPECT_EQ(get()["status"]["updatedReplicas"], 5);
 }
 
+TEST_F(DeploymentTest, RecreateEndsWhatAnUnfinishedRolloutLeftThoughItIsScaled) {
+  h.cluster.add(deployment(4));
+  h.run();
+  roll();
+  image("demo:2");
+  h.pass(1s);  // none of the new pods is ready: both ReplicaSets have some
+  h.cluster.edit(
+      "deployments", "d/web",
+      R"({"spec":{"replicas":6,"strategy":{"type":"Recreate","rollingUpdate":null},"template":{"spec":{"containers":[{"name":"c","image":"demo:3"}]}}}})");
+  roll();
+  EXPECT_EQ(get()["status"]["updatedReplicas"], 6);
+  EXPECT_EQ(pods(true), 6);
+}
+
 TEST_F(DeploymentTest, AStuckRolloutExceedsItsDeadline) {
   h.cluster.add(deployment(2, R"("progressDeadlineSeconds":60,)"));
   h.run();
