@@ -12,6 +12,22 @@ using api::core_v1::Toleration;
 using api::meta_v1::ObjectMeta;
 using api::meta_v1::OwnerReference;
 
+std::string_view pod_template_path(std::string_view resource) {
+  static constexpr std::pair<std::string_view, std::string_view> kPaths[] = {
+      {"deployments", "spec.template"},
+      {"replicasets", "spec.template"},
+      {"replicationcontrollers", "spec.template"},
+      {"statefulsets", "spec.template"},
+      {"daemonsets", "spec.template"},
+      {"jobs", "spec.template"},
+      {"cronjobs", "spec.jobTemplate.spec.template"},
+      {"podtemplates", "template"}};
+  for (const auto& [name, path] : kPaths) {
+    if (name == resource) return path;
+  }
+  return "";
+}
+
 const OwnerReference* controller_of(const ObjectMeta* meta) {
   if (meta == nullptr || meta->owner_references() == nullptr) return nullptr;
   for (const auto* owner : *meta->owner_references()) {

@@ -11,6 +11,10 @@
 
 namespace gantry::model {
 
+/// Where the template of its pods stands in a workload ("spec.template"), as libs/model/walk.h takes it; "": it has
+/// none.
+std::string_view pod_template_path(std::string_view resource);
+
 /// The owner reference with controller=true, or nullptr.
 const api::meta_v1::OwnerReference* controller_of(const api::meta_v1::ObjectMeta* meta);
 bool is_deleting(const api::meta_v1::ObjectMeta* meta);

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <initializer_list>
 
+#include "libs/model/walk.h"
 #include "libs/model/workload.h"
 #include "services/apigw/admission/admission.h"
 #include "services/apigw/admission/pod_security.h"
@@ -63,26 +64,10 @@ std::string violations_text(const Policy& policy, const core::PodSpec& spec) {
   return out.empty() ? out : fmt::format("PodSecurity \"{}\": {}", policy.text(), out);
 }
 
-// The spec of the pods that a workload makes: spec.template.spec, or spec.jobTemplate.spec.template.spec.
+// The spec of the pods that a workload makes.
 const core::PodSpec* template_of(const model::Object& object) {
-  const flatbuffers::Table* table = object.root();
-  const model::Type* type = object.kind().type;
-  const std::string& resource = object.kind().resource;
-  std::vector<const char*> path{"spec", "template", "spec"};
-  if (resource == "podtemplates") path = {"template", "spec"};
-  if (resource == "cronjobs") path = {"spec", "jobTemplate", "spec", "template", "spec"};
-  for (const char* name : path) {
-    const model::Field* field = type->by_json(name);
-    if (field == nullptr || table == nullptr || field->type == nullptr) return nullptr;
-    table = table->GetPointer<const flatbuffers::Table*>(field->slot);
-    type = field->type;
-  }
-  return table == nullptr || type->name != "PodSpec" ? nullptr : reinterpret_cast<const core::PodSpec*>(table);
-}
-
-bool is_workload(std::string_view resource) {
-  return one_of(resource, {"deployments", "replicasets", "replicationcontrollers", "statefulsets", "daemonsets", "jobs",
-                           "cronjobs", "podtemplates"});
+  const std::string path(model::pod_template_path(object.kind().resource));
+  return reinterpret_cast<const core::PodSpec*>(model::find(object, path + ".spec").table());
 }
 
 // --- namespaces
@@ -149,7 +134,7 @@ Status check_namespace(AdmissionRequest& a, const model::Object& ns) {
 Status check_pod_security(AdmissionRequest& a, const model::Object& object) {
   if (a.kind.resource == "namespaces") return check_namespace(a, object);
   const bool pod = a.kind.resource == "pods";
-  if (!pod && !is_workload(a.kind.resource)) return Done{};
+  if (!pod && model::pod_template_path(a.kind.resource).empty()) return Done{};
   if (!a.subresource.empty() && a.subresource != "ephemeralcontainers") return Done{};
   const model::Object* ns = a.objects.find_object("namespaces", "", a.ns);
   if (ns == nullptr || ns->meta()->labels() == nullptr) return Done{};

@@ -299,6 +299,12 @@ TEST_F(PoliciesTest, WhatNothingActsOnIsRefused) {
   pod["spec"]["resourceClaims"] = {{{"name", "gpu"}, {"resourceClaimName", "one"}}};
   EXPECT_EQ(refusal("pods", pod),
             "pods \"p\" is forbidden: spec.resourceClaims: the scheduler does not allocate devices yet");
+  const Json of_pods{{"metadata", {{"labels", {{"app", "gpu"}}}}}, {"spec", pod["spec"]}};
+  const Json workload{{"metadata", {{"name", "w"}}},
+                      {"spec", {{"selector", {{"matchLabels", {{"app", "gpu"}}}}}, {"template", of_pods}}}};
+  EXPECT_EQ(refusal("deployments", workload),
+            "deployments.apps \"w\" is forbidden: spec.resourceClaims: the scheduler does not allocate devices yet");
+  EXPECT_THAT(refusal("daemonsets", workload), HasSubstr("spec.resourceClaims: "));
   const Json claim{{"metadata", {{"name", "c"}}},
                    {"spec",
                     {{"accessModes", {"ReadWriteOnce"}},

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "libs/model/selector.h"
+#include "libs/model/workload.h"
 #include "services/apigw/render/columns.h"
 #include "services/apigw/render/paths.h"
 #include "services/apigw/render/render.h"
@@ -13,10 +14,7 @@ using model::Object;
 using nlohmann::json;
 using Labels = flatbuffers::Vector<flatbuffers::Offset<api::meta_v1::StringEntry>>;
 
-std::string template_path(const Object& o) {
-  if (o.kind().resource == "cronjobs") return "spec.jobTemplate.spec.template";
-  return o.kind().resource == "podtemplates" ? "template" : "spec.template";
-}
+std::string template_path(const Object& o) { return std::string(model::pod_template_path(o.kind().resource)); }
 
 json containers(const Object& o, const char* field) {
   std::string out;

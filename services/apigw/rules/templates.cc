@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "libs/model/walk.h"
+#include "libs/model/workload.h"
 #include "schemas/api/apps_more_v1_generated.h"
 #include "schemas/api/apps_v1_generated.h"
 #include "services/apigw/rules/kinds.h"
@@ -13,15 +14,11 @@ namespace {
 
 using model::Object;
 
-const char* template_of(const Object& object) {
-  static constexpr std::pair<std::string_view, const char*> kTemplates[] = {
-      {"statefulsets", "spec.template"}, {"daemonsets", "spec.template"},
-      {"jobs", "spec.template"},         {"replicationcontrollers", "spec.template"},
-      {"podtemplates", "template"},      {"cronjobs", "spec.jobTemplate.spec.template"}};
-  for (const auto& [resource, path] : kTemplates) {
-    if (resource == object.kind().resource) return path;
-  }
-  return nullptr;
+// Deployments and ReplicaSets have rules of their own.
+std::string template_of(const Object& object) {
+  const std::string& resource = object.kind().resource;
+  if (resource == "deployments" || resource == "replicasets") return "";
+  return std::string(model::pod_template_path(resource));
 }
 
 const api::core_v1::PodTemplateSpec* template_at(const Object& object, std::string_view path) {
@@ -122,20 +119,19 @@ void validate_job_selector(const Object& object, Problems& problems) {
 
 void default_template(model::Draft& draft, const Object& given) {
   const std::string& resource = given.kind().resource;
-  const char* path = template_of(given);
-  if (path == nullptr) return;
+  const std::string path = template_of(given);
+  if (path.empty()) return;
   if (resource == "jobs") default_job(draft, given);
   if (resource == "replicationcontrollers") default_replicationcontroller(draft, given);
   if (resource == "statefulsets" || resource == "daemonsets") default_strategy(draft, given);
   const auto* pod = template_at(given, path);
-  if (pod != nullptr) default_pod_spec(draft, std::string(path) + ".spec", pod->spec());
+  if (pod != nullptr) default_pod_spec(draft, path + ".spec", pod->spec());
 }
 
 void validate_template_kinds(const Object& object, Problems& problems) {
-  const char* path = template_of(object);
-  if (path == nullptr) return;
+  const std::string at = template_of(object);
+  if (at.empty()) return;
   const std::string& resource = object.kind().resource;
-  const std::string at(path);
   validate_names(object, problems);
   if (resource == "jobs") validate_job_selector(object, problems);
   const auto* pod = template_at(object, at);
