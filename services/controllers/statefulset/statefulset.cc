@@ -75,7 +75,7 @@ Decision StatefulSetController::decide(const View& view, const std::string& key,
     if (auto ordinal = ordinal_of(set.name(), pod.name()))
       replicas.push_back(describe(pod, *ordinal, spec.min_ready_seconds().value_or(0), seconds));
   }
-  StatefulSetSync(view, set, std::move(history), std::move(replicas), seconds, decision).run();
+  StatefulSetSync(view, set, std::move(history), std::move(replicas), decision).run();
   return decision;
 }
 

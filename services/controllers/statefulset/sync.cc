@@ -13,12 +13,11 @@ using model::str;
 using nlohmann::json;
 
 StatefulSetSync::StatefulSetSync(const View& view, model::Object set, History history, std::vector<Replica> replicas,
-                                 int64_t now, Decision& decision)
+                                 Decision& decision)
     : view_(view),
       set_(std::move(set)),
       spec_(*set_.as<StatefulSet>()->spec()),
       history_(std::move(history)),
-      now_(now),
       decision_(decision),
       start_(spec_.ordinals() == nullptr ? 0 : spec_.ordinals()->start().value_or(0)),
       count_(spec_.replicas().value_or(1)),

@@ -12,7 +12,7 @@ namespace gantry::controllers {
 
 class StatefulSetSync {
  public:
-  StatefulSetSync(const View& view, model::Object set, History history, std::vector<Replica> replicas, int64_t now,
+  StatefulSetSync(const View& view, model::Object set, History history, std::vector<Replica> replicas,
                   Decision& decision);
   void run();
 
@@ -36,7 +36,6 @@ class StatefulSetSync {
   const model::Object set_;
   const api::apps_v1::StatefulSetSpec& spec_;
   const History history_;
-  const int64_t now_;
   Decision& decision_;
   const int start_, count_;
   const bool ordered_, rolling_, deleting_;
