@@ -35,7 +35,7 @@ TEST_F(NodeAgentTest, APodWithAllThatSurroundsIt) {
   EXPECT_THAT(resolv, HasSubstr("nameserver 10.96.0.10\n"));
   EXPECT_THAT(resolv, HasSubstr("search default.svc.cluster.local svc.cluster.local cluster.local"));
   EXPECT_THAT(exec("web", "cat /etc/hosts"), HasSubstr("\tweb-host\n"));
-  EXPECT_THAT(exec("web", "echo $IP; hostname -i"), HasSubstr("10.199.7."));
+  EXPECT_THAT(exec("web", "echo $IP; hostname -i"), HasSubstr(containerd_->subnet()));
   EXPECT_THAT(exec("web", "mount | grep ' /mem '"), HasSubstr("tmpfs"));
   EXPECT_EQ(exec("web", "echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT"), "10.96.0.1:443\n");
   EXPECT_THAT(status("web"), HasSubstr(R"("qosClass":"Burstable")"));

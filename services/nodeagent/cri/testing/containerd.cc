@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -28,6 +29,17 @@ std::string run(const std::string& command) {
   return pclose(pipe) == 0 ? out : std::string();
 }
 
+// Tests run beside each other, and their pods on the same host: two with one address would answer for each other.
+int claim_subnet(int& number) {
+  for (number = 1; number < 255; ++number) {
+    const int lock =
+        open(fmt::format("/tmp/gantry-test-subnet-{}", number).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) return lock;
+    if (lock >= 0) close(lock);
+  }
+  return -1;
+}
+
 std::string images() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "images"; }
 
 }  // namespace
@@ -38,11 +50,15 @@ Result<std::unique_ptr<Containerd>> Containerd::start() {
   std::unique_ptr<Containerd> c(new Containerd);
   c->directory_ = name;
   c->cgroup_ = "/gantry-test-" + std::to_string(getpid());
+  int number = 0;
+  c->subnet_lock_ = claim_subnet(number);
+  if (c->subnet_lock_ < 0) return Error{Code::kUnavailable, "every network of 10.199.0.0/16 is in use by a test"};
+  c->subnet_ = fmt::format("10.199.{}.", number);
   fs::create_directories(c->cni_directory());
   std::ofstream(c->cni_directory() + "/10-test.conflist") << fmt::format(
       R"({{"cniVersion":"0.4.0","name":"gantry-test-{0}","plugins":[{{"type":"ptp","mtu":1450,"ipMasq":false,
-"ipam":{{"type":"host-local","dataDir":"{1}/ipam","ranges":[[{{"subnet":"10.199.7.0/24"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}})",
-      getpid(), c->directory_);
+"ipam":{{"type":"host-local","dataDir":"{1}/ipam","ranges":[[{{"subnet":"{2}0/24"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}]}})",
+      getpid(), c->directory_, c->subnet_);
   std::ofstream(c->directory_ + "/config.toml") << fmt::format(R"(version = 2
 root = "{0}/root"
 state = "{0}/state"
@@ -128,6 +144,8 @@ Containerd::~Containerd() {
     kill(pid_, SIGTERM);
     waitpid(pid_, nullptr, 0);
   }
+  // Those whose containers containerd forgot when it was killed.
+  run(fmt::format("pkill -KILL -f 'containerd-shi[m].*{}' || true", directory_));
   std::ifstream mounts("/proc/self/mounts");
   std::vector<std::string> ours;
   for (std::string line; std::getline(mounts, line);) {
@@ -140,6 +158,7 @@ Containerd::~Containerd() {
   run(fmt::format("find /sys/fs/cgroup -depth -type d -path '*{0}*' -exec rmdir {{}} +", cgroup_));
   std::error_code ignored;
   fs::remove_all(directory_, ignored);
+  if (subnet_lock_ >= 0) close(subnet_lock_);
 }
 
 }  // namespace gantry::testing

@@ -20,6 +20,8 @@ class Containerd {
   const std::string& directory() const { return directory_; }
   std::string socket() const { return directory_ + "/containerd.sock"; }
   std::string cgroup() const { return cgroup_; }
+  /// What the addresses of its pods begin with, and no other test's do: "10.199.7."
+  const std::string& subnet() const { return subnet_; }
   /// Pods' network: ptp with host-local, written before the start.
   std::string cni_directory() const { return directory_ + "/cni"; }
   void kill9();
@@ -32,7 +34,8 @@ class Containerd {
  private:
   Containerd() = default;
   Status spawn();
-  std::string directory_, cgroup_;
+  std::string directory_, cgroup_, subnet_;
+  int subnet_lock_ = -1;
   pid_t pid_ = -1;
 };
 
