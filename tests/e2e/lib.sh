@@ -57,11 +57,17 @@ identities() {
 # Background requests to URL, one every 20 ms: load_start NAME URL; load_stop NAME prints "answered failed".
 load_start() {
   local name=$1 url=$2
+  rm -f "$E2E_WORK/load-$name".{result,failures}
   (
     answered=0 failed=0
     trap 'echo "$answered $failed" >"$E2E_WORK/load-$name.result"; exit 0' TERM
     while :; do
-      if curl -sf -o /dev/null -m 2 "$url"; then answered=$((answered + 1)); else failed=$((failed + 1)); fi
+      if curl -sf -o /dev/null -m 2 "$url"; then
+        answered=$((answered + 1))
+      else
+        code=$? failed=$((failed + 1))
+        echo "a request failed at $(date -u +%T.%3N): curl's exit code $code" >>"$E2E_WORK/load-$name.failures"
+      fi
       sleep 0.02
     done
   ) >/dev/null 2>&1 &
@@ -71,6 +77,7 @@ load_stop() {
   local name=$1
   kill "$(cat "$E2E_WORK/load-$name.pid")"
   await 10 "the load's result" test -s "$E2E_WORK/load-$name.result"
+  if [ -s "$E2E_WORK/load-$name.failures" ]; then head -20 "$E2E_WORK/load-$name.failures" >&2; fi
   cat "$E2E_WORK/load-$name.result"
 }
 

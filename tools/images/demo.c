@@ -130,13 +130,26 @@ static void read_from(struct client *c) {
   c->fd = -1;
 }
 
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 int main(void) {
   int one = 1, port = atoi(env("PORT", "80")), drain = atoi(env("DRAIN_SECONDS", "2"));
   struct sockaddr_in listen_on = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
   struct sigaction stop = {.sa_handler = on_stop};
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  time_t stop_at = 0;
+  double stop_at = 0;
+  sigset_t held, none;
 
+  /* Only ppoll hears of a signal: it cannot come between the look at `stopping` and the wait. */
+  sigemptyset(&none);
+  sigemptyset(&held);
+  sigaddset(&held, SIGTERM);
+  sigaddset(&held, SIGINT);
+  sigprocmask(SIG_BLOCK, &held, NULL);
   sigaction(SIGTERM, &stop, NULL);
   sigaction(SIGINT, &stop, NULL);
   signal(SIGPIPE, SIG_IGN);
@@ -152,16 +165,18 @@ int main(void) {
 
   for (;;) {
     struct pollfd fds[MAX_CLIENTS + 1];
-    int i, kept = 0;
+    const struct timespec moment = {.tv_nsec = 20000000};
+    int i, ready, kept = 0;
     if (stopping && stop_at == 0) {
-      stop_at = time(NULL) + drain;
+      stop_at = seconds() + drain;
       printf("demo stops in %d s\n", drain);
       fflush(stdout);
     }
-    if (stop_at != 0 && time(NULL) >= stop_at && client_count == 0) return 0;
     fds[0] = (struct pollfd){.fd = client_count < MAX_CLIENTS ? listener : -1, .events = POLLIN};
     for (i = 0; i < client_count; i++) fds[i + 1] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
-    if (poll(fds, (nfds_t)client_count + 1, stopping ? 100 : -1) < 0) continue;
+    ready = ppoll(fds, (nfds_t)client_count + 1, stopping ? &moment : NULL, &none);
+    if (ready < 0) continue;
+    if (ready == 0 && client_count == 0 && stop_at != 0 && seconds() >= stop_at) return 0; /* nobody waits to be accepted */
     for (i = 0; i < client_count; i++) {
       if (fds[i + 1].revents != 0) read_from(&clients[i]);
     }
