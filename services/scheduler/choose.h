@@ -16,7 +16,7 @@ struct Choice {
 
 /// Searches round-robin from `cursor` and moves it on. A large cluster is sampled, as kube-scheduler does: the search
 /// ends when enough nodes fit. Of those the best score wins: least allocated, balanced, few pods of the same
-/// controller, few soft taints, preferred affinity; the first of equals. `also`: what else a node must pass.
+/// controller, few soft taints, preferred affinity, spreading; the first of equals. `also`: what else a node must pass.
 Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor, const NodeFilter& also = nullptr);
 
 /// How many nodes that fit are enough among `nodes`.

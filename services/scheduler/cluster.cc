@@ -3,6 +3,7 @@
 #include "libs/model/draft.h"
 #include "libs/model/quantity.h"
 #include "libs/model/schema.h"
+#include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
 
 namespace gantry::scheduler {
@@ -36,19 +37,20 @@ void read_allocatable(const Node& node, NodeInfo& info) {
   std::sort(info.allocatable.extended.begin(), info.allocatable.extended.end());
 }
 
+bool same_map(const model::Labels* p, const model::Labels* q) {
+  const size_t n = p == nullptr ? 0 : p->size(), m = q == nullptr ? 0 : q->size();
+  if (n != m) return false;
+  for (flatbuffers::uoffset_t i = 0; i < n; ++i) {
+    if (str(p->Get(i)->key()) != str(q->Get(i)->key()) || str(p->Get(i)->value()) != str(q->Get(i)->value()))
+      return false;
+  }
+  return true;
+}
+
 /// What filters look at differs: a status report alone changes none of it.
 bool schedules_alike(const model::Object& a, const model::Object& b) {
   const Node &x = *a.as<Node>(), &y = *b.as<Node>();
   auto labels = [](const Node& n) { return n.metadata() == nullptr ? nullptr : n.metadata()->labels(); };
-  auto same_map = [](const auto* p, const auto* q) {
-    size_t n = p == nullptr ? 0 : p->size(), m = q == nullptr ? 0 : q->size();
-    if (n != m) return false;
-    for (size_t i = 0; i < n; ++i) {
-      if (str(p->Get(i)->key()) != str(q->Get(i)->key()) || str(p->Get(i)->value()) != str(q->Get(i)->value()))
-        return false;
-    }
-    return true;
-  };
   auto allocatable = [](const Node& n) { return n.status() == nullptr ? nullptr : n.status()->allocatable(); };
   auto capacity = [](const Node& n) { return n.status() == nullptr ? nullptr : n.status()->capacity(); };
   if (!same_map(labels(x), labels(y)) || !same_map(allocatable(x), allocatable(y)) ||
@@ -61,6 +63,16 @@ bool schedules_alike(const model::Object& a, const model::Object& b) {
 }
 
 }  // namespace
+
+Cluster::Cluster()
+    : residents_(
+          [this](std::string_view ns) -> const model::Labels* {
+            const auto found = namespaces_.find(std::string(ns));
+            return found == namespaces_.end() ? nullptr : found->second.meta()->labels();
+          },
+          [this](const auto& visit) {
+            for (const auto& [key, placed] : pods_) visit(placed.pod, placed.node);
+          }) {}
 
 size_t Cluster::slot(std::string_view name) {
   auto [it, fresh] = slots_.try_emplace(std::string(name), nodes_.size());
@@ -152,13 +164,41 @@ void Cluster::set_pod(const PodInfo& pod, std::string_view node) {
   if (it != pods_.end()) {
     size_t before = it->second.node;
     count(nodes_[before], it->second.pod, -1);
+    residents_.count(it->second.pod, before, -1);
     pods_.erase(it);
     if (nodes_[before].name != node) drop_if_empty(before);
   }
   size_t at = slot(node);
   count(nodes_[at], pod, 1);
-  auto& placed = pods_.emplace(pod.key, Placed{at, pod}).first->second;
-  placed.pod.object = {};
+  residents_.count(pod, at, 1);
+  pods_.emplace(pod.key, Placed{at, pod});
+}
+
+bool Cluster::refresh_pod(std::string_view key, const model::Object& object) {
+  const auto it = pods_.find(std::string(key));
+  if (it == pods_.end()) return false;
+  Placed& placed = it->second;
+  const auto* before = placed.pod.object.meta();
+  const bool seen = !same_map(before->labels(), object.meta()->labels()) ||
+                    model::is_deleting(before) != model::is_deleting(object.meta());
+  if (seen) residents_.count(placed.pod, placed.node, -1);
+  placed.pod.object = object;
+  if (seen) residents_.count(placed.pod, placed.node, 1);
+  return seen;
+}
+
+bool Cluster::set_namespace(std::string_view name, const model::Object& object) {
+  auto& known = namespaces_[std::string(name)];
+  const auto labels = [](const model::Object& o) { return o ? o.meta()->labels() : nullptr; };
+  const bool matters = !same_map(labels(known), labels(object));
+  known = object;
+  if (!object) namespaces_.erase(std::string(name));
+  if (matters) residents_.forget_namespaces();
+  return matters;
+}
+
+bool Cluster::matches(const PodMatch& match, const model::Object& pod) const {
+  return scheduler::matches(match, pod, residents_.namespaces());
 }
 
 bool Cluster::remove_pod(std::string_view key) {
@@ -166,6 +206,7 @@ bool Cluster::remove_pod(std::string_view key) {
   if (it == pods_.end()) return false;
   size_t at = it->second.node;
   count(nodes_[at], it->second.pod, -1);
+  residents_.count(it->second.pod, at, -1);
   pods_.erase(it);
   drop_if_empty(at);
   ++generation_;

@@ -9,6 +9,7 @@
 
 #include "libs/model/object.h"
 #include "services/scheduler/pod_info.h"
+#include "services/scheduler/residents.h"
 
 namespace gantry::scheduler {
 
@@ -34,14 +35,22 @@ struct NodeInfo {
 
 class Cluster {
  public:
+  Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
   /// True if pods that did not fit may fit now.
   bool set_node(const model::Object& node);
   void remove_node(std::string_view name);
 
   /// The pod takes room on `node`, known or not; replaces what was said of it before.
   void set_pod(const PodInfo& pod, std::string_view node);
+  /// A pod that is placed changed. True if other pods see that: its labels, or that it is about to end.
+  bool refresh_pod(std::string_view key, const model::Object& object);
   /// True if room became free.
   bool remove_pod(std::string_view key);
+  /// Its labels count for terms that select namespaces. An empty object: it is gone. True if pods may fit now.
+  bool set_namespace(std::string_view name, const model::Object& object);
   /// The node that the pod is on, or "".
   std::string_view node_of(std::string_view key) const;
 
@@ -49,6 +58,12 @@ class Cluster {
   const std::vector<NodeInfo>& nodes() const { return nodes_; }
   size_t node_count() const { return known_; }
   const NodeInfo* node(std::string_view name) const;
+  /// How many of the pods that are placed are meant, for each slot; see Residents.
+  const CountPerNode& matching(const PodMatch& match, bool ending_too) const {
+    return residents_.matching(match, ending_too);
+  }
+  const std::map<std::string, Residents::Refusal>& refusals() const { return residents_.refusals(); }
+  bool matches(const PodMatch& match, const model::Object& pod) const;
   /// 0: no pod has this controller.
   uint32_t owner_id(const std::string& uid) const;
   /// Grows whenever pods that did not fit may fit.
@@ -59,7 +74,7 @@ class Cluster {
  private:
   struct Placed {
     size_t node;
-    PodInfo pod;  // without object
+    PodInfo pod;  // its object is the newest, which the cache holds anyway
   };
   size_t slot(std::string_view name);
   void count(NodeInfo& node, const PodInfo& pod, int sign);
@@ -73,6 +88,8 @@ class Cluster {
   uint32_t next_owner_ = 1;
   size_t known_ = 0;
   uint64_t generation_ = 1;
+  std::unordered_map<std::string, model::Object> namespaces_;
+  mutable Residents residents_;  // what has been asked for is counted from then on
 };
 
 }  // namespace gantry::scheduler

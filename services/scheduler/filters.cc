@@ -93,6 +93,8 @@ bool matches_selectors(const NodeInfo& node, const PodInfo& pod) {
   return required == nullptr || model::matches(required, node.object.meta()->labels(), node.name);
 }
 
+bool tolerates_taints(const NodeInfo& node, const PodInfo& pod) { return untolerated(node, spec_of(pod)) == nullptr; }
+
 bool fits(const NodeInfo& node, const PodInfo& pod) {
   if (!node.object || !has_resources(node, pod)) return false;
   const PodSpec& spec = spec_of(pod);

@@ -25,6 +25,8 @@ struct Diagnosis {
 };
 Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod, const NodeFilter& also = nullptr);
 
+/// Every NoSchedule and NoExecute taint.
+bool tolerates_taints(const NodeInfo& node, const PodInfo& pod);
 /// nodeSelector and required node affinity.
 bool matches_selectors(const NodeInfo& node, const PodInfo& pod);
 bool matches_term(const api::core_v1::NodeSelectorTerm& term, const NodeInfo& node);

@@ -21,6 +21,7 @@ struct Parts {
         persistent(*model::Schema::get().by_resource("persistentvolumes")),
         classes(*model::Schema::get().by_resource("storageclasses")),
         csi_nodes(*model::Schema::get().by_resource("csinodes")),
+        namespaces(*model::Schema::get().by_resource("namespaces")),
         volumes(claims, persistent, classes, csi_nodes, pods),
         recorder(s.loop(), s.commands(), options.name, s.instance()),
         scheduler(s.loop(), s.commands(), nodes, pods, &recorder, options),
@@ -31,9 +32,10 @@ struct Parts {
     scheduler.use_volumes(volumes);
     for (projection::Cache* cache : {&claims, &persistent, &classes, &csi_nodes}) {
       cache->on_change([this](const projection::Change&) { scheduler.volumes_changed(); });
-      volume_feeds.push_back(
-          projection::attach(s.loop(), s.bus(), s.commands(), *cache, {cache->kind().resource, "", ""}));
+      feeds.push_back(projection::attach(s.loop(), s.bus(), s.commands(), *cache, {cache->kind().resource, "", ""}));
     }
+    scheduler.use_namespaces(namespaces);
+    feeds.push_back(projection::attach(s.loop(), s.bus(), s.commands(), namespaces, {"namespaces", "", ""}));
     // The election hears of a new holder by itself. If it still holds the lease by then, the epoch was good after all.
     scheduler.on_deposed([this, &s, ttl] {
       again = s.loop().after(ttl, [this] {
@@ -42,12 +44,12 @@ struct Parts {
     });
   }
 
-  projection::Cache nodes, pods, claims, persistent, classes, csi_nodes;
+  projection::Cache nodes, pods, claims, persistent, classes, csi_nodes, namespaces;
   scheduler::Volumes volumes;
   projection::Recorder recorder;
   scheduler::Scheduler scheduler;
   std::unique_ptr<bus::Feed> node_feed, pod_feed;
-  std::vector<std::unique_ptr<bus::Feed>> volume_feeds;
+  std::vector<std::unique_ptr<bus::Feed>> feeds;
   service::Election election;
   Timer again;
 };
@@ -86,7 +88,7 @@ int main(int argc, char** argv) {
     s.add_ready("caches", [parts = parts.get()]() -> Status {
       const auto& p = *parts;
       if (p.nodes.synced() && p.pods.synced() && p.claims.synced() && p.persistent.synced() && p.classes.synced() &&
-          p.csi_nodes.synced())
+          p.csi_nodes.synced() && p.namespaces.synced())
         return Done{};
       return Error{.code = Code::kUnavailable, .message = "caches have no snapshot yet"};
     });

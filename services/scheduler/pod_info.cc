@@ -89,9 +89,18 @@ uint64_t shape_of(const PodInfo& info, const PodSpec& spec) {
     }
   }
   hash_in(hash, "|");
-  if (spec.affinity() != nullptr && spec.affinity()->node_affinity() != nullptr) {
-    static const model::Type& type = *model::Schema::get().type("gantry.api.core_v1.NodeAffinity");
-    hash_in(hash, model::to_json(type, reinterpret_cast<const flatbuffers::Table*>(spec.affinity()->node_affinity())));
+  const auto hash_table = [&](const char* name, const auto* table) {
+    hash_in(hash, model::to_json(*model::Schema::get().type(name), reinterpret_cast<const flatbuffers::Table*>(table)));
+  };
+  if (spec.affinity() != nullptr) hash_table("gantry.api.core_v1.Affinity", spec.affinity());
+  if (const auto* constraints = spec.topology_spread_constraints()) {
+    for (const auto* one : *constraints) hash_table("gantry.api.core_v1.TopologySpreadConstraint", one);
+  }
+  // Other pods may ask for such labels, or refuse them, in this namespace.
+  hash_in(hash, "|");
+  hash_in(hash, info.object.ns());
+  if (const auto* labels = info.object.meta()->labels()) {
+    for (const auto* e : *labels) hash_in(hash, str(e->key())), hash_in(hash, str(e->value()));
   }
   return hash;
 }
@@ -187,6 +196,7 @@ PodInfo describe(const model::Object& object) {
       if (v->ephemeral() != nullptr) info.claims.push_back(fmt::format("{}-{}", object.name(), str(v->name())));
     }
   }
+  info.neighbors = neighbors_of(object);
   info.shape = shape_of(info, *spec);
   return info;
 }

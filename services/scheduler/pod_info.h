@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "libs/model/object.h"
+#include "services/scheduler/neighbors.h"
 
 namespace gantry::scheduler {
 
@@ -39,7 +41,8 @@ struct PodInfo {
   std::vector<std::string> claims;  // that its volumes stand for, by name
   std::string owner;                // uid of the controller, "" without
   int32_t priority = 0;
-  uint64_t shape = 0;  // equal for pods that every filter treats alike
+  std::shared_ptr<const Neighbors> neighbors;  // null: it asks nothing of other pods
+  uint64_t shape = 0;                          // equal for pods that every filter treats alike
 };
 
 /// The larger of what its containers need at once and what an init container needs, and the overhead.

@@ -64,6 +64,7 @@ void Scheduler::resign() {
     if (pod == nullptr || !occupies(*pod)) cluster_.remove_pod(key);
   }
   queue_.clear();
+  neighbors_wait_ = false;
   blocked_.clear();
 }
 
@@ -104,7 +105,12 @@ void Scheduler::pod_changed(const projection::Change& change) {
     queue_.remove(key);
     std::string_view node = str(change.after.as<Pod>()->spec()->node_name());
     bool same = change.before && change.before.uid() == change.after.uid();
-    if (!same || cluster_.node_of(key) != node) cluster_.set_pod(describe(change.after), node);
+    if (!same || cluster_.node_of(key) != node) {
+      cluster_.set_pod(describe(change.after), node);
+      neighbors_changed();
+    } else if (cluster_.refresh_pod(key, change.after)) {
+      neighbors_changed();
+    }
     return;
   }
   if (assumed != assumed_.end()) return;  // an event from before the bind
@@ -140,8 +146,15 @@ void Scheduler::wake_sleepers() {
   sleepers_ = loop_.after(options_.wake_interval, [this] {
     sleepers_.reset();
     queue_.wake();
+    neighbors_wait_ = false;
     wake_turn();
   });
+}
+
+void Scheduler::neighbors_changed() {
+  if (!neighbors_wait_) return;
+  cluster_.touch();
+  wake_sleepers();
 }
 
 void Scheduler::turn() {
@@ -179,6 +192,7 @@ bool Scheduler::try_one(Queue::Item& item) {
     std::string message = needs.refused.empty()
                               ? choice.why.message()
                               : fmt::format("0/{} nodes are available: {}.", cluster_.node_count(), needs.refused);
+    if (!blocked_.empty() && blocked_.begin()->second.generation != cluster_.generation()) blocked_.clear();
     blocked_[item.pod.shape] = {cluster_.generation(), message};
     reject(item, message);
     return false;
@@ -196,6 +210,18 @@ bool Scheduler::try_one(Queue::Item& item) {
 }
 
 void Scheduler::use_volumes(const Volumes& volumes) { volumes_ = &volumes; }
+
+void Scheduler::use_namespaces(projection::Cache& namespaces) {
+  const auto set = [this](const model::Object& o, bool there) {
+    if (!cluster_.set_namespace(o.name(), there ? o : model::Object())) return;
+    cluster_.touch();
+    wake_sleepers();
+  };
+  namespaces.for_each([&](const model::Object& o) { set(o, true); });
+  namespaces.on_change([set, alive = alive_](const projection::Change& change) {
+    if (*alive) set(change.after ? change.after : change.before, static_cast<bool>(change.after));
+  });
+}
 
 void Scheduler::volumes_changed() {
   cluster_.touch();
@@ -232,6 +258,7 @@ void Scheduler::select_node(const PodInfo& pod, const Volumes::Needs& needs, con
 void Scheduler::bind(const PodInfo& pod, const std::string& node_name) {
   std::string node = node_name;  // set_pod may move the cluster's slots
   cluster_.set_pod(pod, node);
+  neighbors_changed();
   assumed_[pod.key] = {std::string(pod.object.uid()), node};
   bus::Command command;
   command.id = fmt::format("{}/{}/{}/{}", lease_, epoch_, nonce_, ++numbered_);
@@ -332,6 +359,7 @@ void Scheduler::settle() {
 
 void Scheduler::reject(Queue::Item& item, const std::string& message) {
   ++counters_.unschedulable;
+  neighbors_wait_ = neighbors_wait_ || item.pod.neighbors != nullptr;
   std::string key = item.pod.key;
   bool told = item.told == message;
   item.told = message;

@@ -51,6 +51,8 @@ class Scheduler {
   void use_volumes(const Volumes& volumes);
   /// A claim, a volume, a class or a driver changed.
   void volumes_changed();
+  /// Terms that select namespaces see their labels. It outlives the Scheduler.
+  void use_namespaces(projection::Cache& namespaces);
 
   void lead(std::string lease, uint64_t epoch);
   void resign();
@@ -80,6 +82,8 @@ class Scheduler {
   void start();
   void wake_turn();
   void wake_sleepers();
+  /// Pods that ask for others, or to be apart from them, may fit now.
+  void neighbors_changed();
   void turn();
   bool try_one(Queue::Item& item);
   /// Writes the node into the claims that wait for it; the pod is tried again when they are bound.
@@ -115,6 +119,7 @@ class Scheduler {
   std::unordered_map<uint64_t, Blocked> blocked_;  // by shape: what did not fit while nothing became free
   size_t in_flight_ = 0;
   bool woken_ = false;
+  bool neighbors_wait_ = false;  // a pod that sleeps asks for others
   Timer sleepers_, tick_;
   std::map<uint64_t, Timer> retries_;
   uint64_t next_retry_ = 0;

@@ -73,6 +73,30 @@ TEST_F(SchedulerTest, BindsWhatWaitsAndWhatComes) {
   EXPECT_EQ(event["source"]["component"], "default-scheduler");
 }
 
+TEST_F(SchedulerTest, APodThatWaitsForAnotherWakesWhenThatIsPlaced) {
+  for (const char* name : {"a", "b"}) {
+    cluster.add(fmt::format(
+        R"({{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{}","labels":{{"host":"{}"}}}},"status":{{"allocatable":{{"cpu":"2","memory":"8Gi","pods":"110"}}}}}})",
+        name, name));
+  }
+  lead();
+  pod("web", "100m",
+      R"("affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"cache"}},"topologyKey":"host"}]}},)");
+  loop.advance(1s);
+  EXPECT_EQ(where("web"), "");
+  cluster.add(
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"cache","namespace":"d","labels":{"app":"other"}},"spec":{"containers":[{"name":"c"}]}})");
+  loop.advance(1s);
+  EXPECT_NE(where("cache"), "");
+  EXPECT_EQ(where("web"), "");
+  cluster.edit("pods", "d/cache", R"({"metadata":{"labels":{"app":"cache"}}})");
+  loop.advance(1s);
+  EXPECT_EQ(where("web"), where("cache"));
+  const auto tried = scheduler.counters().tried;
+  loop.advance(10s);
+  EXPECT_EQ(scheduler.counters().tried, tried);  // nobody waits: nobody is tried
+}
+
 TEST_F(SchedulerTest, TellsWhyAndWakesWhenRoomComes) {
   node("a", "1");
   lead();

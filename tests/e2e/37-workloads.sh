@@ -98,6 +98,28 @@ test_a_budget_is_kept() {
   await 30 "the budget to allow one" allowed_is 1
 }
 
+test_pods_keep_apart() {
+  works apply -f - <<'YAML'
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: apart}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: apart}}
+  template:
+    metadata: {labels: {app: apart}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {app: apart}}, topologyKey: kubernetes.io/hostname}]}}
+      containers: [{name: main, image: "gantry.local/demo:1", command: [sleep, "1000"]}]
+YAML
+  await 60 "one on each node" eval '[ "$(works get deployment apart -o "jsonpath={.status.readyReplicas}")" = 3 ]'
+  assert_eq "$(works get pods -l app=apart -o json | jq '[.items[].spec.nodeName // empty] | unique | length')" 3
+  assert_contains "$(works describe pod -l app=apart)" "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."
+  works scale deployment/apart --replicas=3
+  works rollout status deployment/apart --timeout=60s
+}
+
 test_they_are_undone() {
   assert_eq "$(works rollout history statefulset/db | grep -cE '^[12] ')" 2
   works rollout undo statefulset/db

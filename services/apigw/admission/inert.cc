@@ -19,6 +19,8 @@ struct Inert {
 constexpr Inert kInert[] = {
     {"persistentvolumeclaims", "spec.volumeAttributesClassName",
      "spec.volumeAttributesClassName: volumes are not made or modified by attribute classes yet"},
+    {"persistentvolumeclaims", "spec.dataSource.kind", "spec.dataSource: volumes are not filled from others yet"},
+    {"persistentvolumeclaims", "spec.dataSourceRef.kind", "spec.dataSourceRef: volumes are not filled from others yet"},
 };
 
 /// Nobody could make the pods: the workload is refused rather than left to fail without end.

@@ -311,6 +311,10 @@ TEST_F(PoliciesTest, WhatNothingActsOnIsRefused) {
                      {"resources", {{"requests", {{"storage", "1Gi"}}}}},
                      {"volumeAttributesClassName", "fast"}}}};
   EXPECT_THAT(refusal("persistentvolumeclaims", claim), HasSubstr("spec.volumeAttributesClassName: "));
+  Json copy = claim;
+  copy["spec"].erase("volumeAttributesClassName");
+  copy["spec"]["dataSource"] = {{"kind", "PersistentVolumeClaim"}, {"name", "other"}};
+  EXPECT_THAT(refusal("persistentvolumeclaims", copy), HasSubstr("spec.dataSource: "));
 }
 
 TEST_F(PoliciesTest, ARuntimeClassShapesItsPods) {

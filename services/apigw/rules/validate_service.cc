@@ -122,6 +122,19 @@ void validate_outside(const core::ServiceSpec& spec, std::string_view type, Prob
   if (spec.load_balancer_class() != nullptr) problems.forbidden("spec.loadBalancerClass", kDetail);
 }
 
+// The cluster has IPv4 alone.
+void validate_families(const core::ServiceSpec& spec, Problems& problems) {
+  for (uoffset_t i = 0; i < count(spec.ip_families()); ++i) {
+    const std::string_view family = str(spec.ip_families()->Get(i));
+    if (family != "IPv4")
+      problems.invalid(fmt::format("spec.ipFamilies[{}]", i), family, "not configured on this cluster");
+  }
+  if (str(spec.ip_family_policy()) == "RequireDualStack") {
+    problems.invalid("spec.ipFamilyPolicy", str(spec.ip_family_policy()),
+                     "this cluster is not configured for dual-stack services");
+  }
+}
+
 }  // namespace
 
 void validate_service(const model::Object& service, Problems& problems) {
@@ -145,6 +158,7 @@ void validate_service(const model::Object& service, Problems& problems) {
     }
     if (!ip.empty()) problems.forbidden("spec.clusterIPs", "may not be set for ExternalName services");
   }
+  validate_families(*spec, problems);
   validate_labels(spec->selector(), "spec.selector", problems);
   validate_affinity(*spec, problems);
   validate_outside(*spec, type, problems);
