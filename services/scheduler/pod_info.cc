@@ -68,8 +68,10 @@ void hash_in(uint64_t& hash, int64_t number) {
   hash_in(hash, std::string_view(reinterpret_cast<const char*>(&number), sizeof number));
 }
 
+constexpr uint64_t kStart = 14695981039346656037u;
+
 uint64_t shape_of(const PodInfo& info, const PodSpec& spec) {
-  uint64_t hash = 14695981039346656037u;
+  uint64_t hash = kStart;
   hash_in(hash, info.requests.cpu);
   hash_in(hash, info.requests.memory);
   hash_in(hash, info.requests.ephemeral);
@@ -96,10 +98,13 @@ uint64_t shape_of(const PodInfo& info, const PodSpec& spec) {
   if (const auto* constraints = spec.topology_spread_constraints()) {
     for (const auto* one : *constraints) hash_table("gantry.api.core_v1.TopologySpreadConstraint", one);
   }
-  // Other pods may ask for such labels, or refuse them, in this namespace.
-  hash_in(hash, "|");
-  hash_in(hash, info.object.ns());
-  if (const auto* labels = info.object.meta()->labels()) {
+  return hash;
+}
+
+uint64_t hash_labels(const model::Object& object) {
+  uint64_t hash = kStart;
+  hash_in(hash, object.ns());
+  if (const auto* labels = object.meta()->labels()) {
     for (const auto* e : *labels) hash_in(hash, str(e->key())), hash_in(hash, str(e->value()));
   }
   return hash;
@@ -198,6 +203,8 @@ PodInfo describe(const model::Object& object) {
   }
   info.neighbors = neighbors_of(object);
   info.shape = shape_of(info, *spec);
+  info.shape_among_others = info.shape ^ hash_labels(object);
+  if (info.neighbors != nullptr) info.shape = info.shape_among_others;
   return info;
 }
 

@@ -43,6 +43,7 @@ struct PodInfo {
   int32_t priority = 0;
   std::shared_ptr<const Neighbors> neighbors;  // null: it asks nothing of other pods
   uint64_t shape = 0;                          // equal for pods that every filter treats alike
+  uint64_t shape_among_others = 0;  // the same where pods that run refuse others by their namespace and labels
 };
 
 /// The larger of what its containers need at once and what an init container needs, and the overhead.

@@ -123,7 +123,7 @@ void Scheduler::pod_changed(const projection::Change& change) {
   // A change of its status (our own report that it does not fit) is no reason to try it again.
   if (change.before && queue_.contains(key) && change.before.uid() == change.after.uid()) {
     PodInfo info = describe(change.after);
-    if (info.shape == describe(change.before).shape) return;
+    if (info.shape_among_others == describe(change.before).shape_among_others) return;
     queue_.add(std::move(info));
   } else {
     queue_.add(describe(change.after));
@@ -170,7 +170,8 @@ void Scheduler::turn() {
 }
 
 bool Scheduler::try_one(Queue::Item& item) {
-  auto blocked = blocked_.find(item.pod.shape);
+  const uint64_t shape = cluster_.refusals().empty() ? item.pod.shape : item.pod.shape_among_others;
+  auto blocked = blocked_.find(shape);
   if (blocked != blocked_.end()) {
     if (blocked->second.generation == cluster_.generation()) {
       reject(item, blocked->second.message);
@@ -193,7 +194,7 @@ bool Scheduler::try_one(Queue::Item& item) {
                               ? choice.why.message()
                               : fmt::format("0/{} nodes are available: {}.", cluster_.node_count(), needs.refused);
     if (!blocked_.empty() && blocked_.begin()->second.generation != cluster_.generation()) blocked_.clear();
-    blocked_[item.pod.shape] = {cluster_.generation(), message};
+    blocked_[shape] = {cluster_.generation(), message};
     reject(item, message);
     return false;
   }
