@@ -121,4 +121,8 @@ Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor, const 
   return choice;
 }
 
+bool fits_among(const Cluster& cluster, const NodeInfo& node, const PodInfo& pod, const NodeFilter& also) {
+  return fits(node, pod) && !(also && also(node) != nullptr) && NeighborRules(cluster, pod).refuses(node) == nullptr;
+}
+
 }  // namespace gantry::scheduler

@@ -19,6 +19,9 @@ struct Choice {
 /// controller, few soft taints, preferred affinity, spreading; the first of equals. `also`: what else a node must pass.
 Choice choose(const Cluster& cluster, const PodInfo& pod, size_t& cursor, const NodeFilter& also = nullptr);
 
+/// The node passes every filter, those that look at other pods too.
+bool fits_among(const Cluster& cluster, const NodeInfo& node, const PodInfo& pod, const NodeFilter& also = nullptr);
+
 /// How many nodes that fit are enough among `nodes`.
 size_t enough(size_t nodes);
 

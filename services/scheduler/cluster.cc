@@ -71,7 +71,9 @@ Cluster::Cluster()
             return found == namespaces_.end() ? nullptr : found->second.meta()->labels();
           },
           [this](const auto& visit) {
-            for (const auto& [key, placed] : pods_) visit(placed.pod, placed.node);
+            for (const auto& [key, placed] : pods_) {
+              if (!placed.aside) visit(placed.pod, placed.node);
+            }
           }) {}
 
 size_t Cluster::slot(std::string_view name) {
@@ -163,15 +165,45 @@ void Cluster::set_pod(const PodInfo& pod, std::string_view node) {
   auto it = pods_.find(pod.key);
   if (it != pods_.end()) {
     size_t before = it->second.node;
-    count(nodes_[before], it->second.pod, -1);
-    residents_.count(it->second.pod, before, -1);
+    place(it->second, -1);
     pods_.erase(it);
     if (nodes_[before].name != node) drop_if_empty(before);
   }
   size_t at = slot(node);
-  count(nodes_[at], pod, 1);
-  residents_.count(pod, at, 1);
-  pods_.emplace(pod.key, Placed{at, pod});
+  place(pods_.emplace(pod.key, Placed{at, pod}).first->second, 1);
+}
+
+void Cluster::place(Placed& placed, int sign) {
+  count(nodes_[placed.node], placed.pod, sign);
+  residents_.count(placed.pod, placed.node, sign);
+  const auto at = priorities_.try_emplace(placed.pod.priority, 0).first;
+  if ((at->second += static_cast<size_t>(sign)) == 0) priorities_.erase(at);
+}
+
+void Cluster::set_aside(const std::string& key, bool aside) {
+  const auto it = pods_.find(key);
+  if (it == pods_.end() || it->second.aside == aside) return;
+  it->second.aside = aside;
+  place(it->second, aside ? -1 : 1);
+}
+
+std::vector<std::vector<const PodInfo*>> Cluster::pods_below(int32_t priority) const {
+  std::vector<std::vector<const PodInfo*>> out;
+  if (!has_below(priority)) return out;
+  out.resize(nodes_.size());
+  for (const auto& [key, placed] : pods_) {
+    if (placed.pod.priority < priority && !placed.aside) out[placed.node].push_back(&placed.pod);
+  }
+  return out;
+}
+
+std::vector<const PodInfo*> Cluster::pods_below(int32_t priority, std::string_view node) const {
+  std::vector<const PodInfo*> out;
+  if (!has_below(priority)) return out;
+  for (const auto& [key, placed] : pods_) {
+    if (placed.pod.priority < priority && !placed.aside && nodes_[placed.node].name == node) out.push_back(&placed.pod);
+  }
+  return out;
 }
 
 bool Cluster::refresh_pod(std::string_view key, const model::Object& object) {
@@ -205,8 +237,7 @@ bool Cluster::remove_pod(std::string_view key) {
   auto it = pods_.find(std::string(key));
   if (it == pods_.end()) return false;
   size_t at = it->second.node;
-  count(nodes_[at], it->second.pod, -1);
-  residents_.count(it->second.pod, at, -1);
+  place(it->second, -1);
   pods_.erase(it);
   drop_if_empty(at);
   ++generation_;

@@ -47,6 +47,13 @@ class Cluster {
   void set_pod(const PodInfo& pod, std::string_view node);
   /// A pod that is placed changed. True if other pods see that: its labels, or that it is about to end.
   bool refresh_pod(std::string_view key, const model::Object& object);
+  /// While a decision is made: the pod takes no room, and nobody sees it. Set back before anything else is told.
+  void set_aside(const std::string& key, bool aside);
+  /// Pods that run with a lower priority and are not set aside, by the slot of their node; and those of one node. Valid
+  /// until a pod is set or removed.
+  std::vector<std::vector<const PodInfo*>> pods_below(int32_t priority) const;
+  std::vector<const PodInfo*> pods_below(int32_t priority, std::string_view node) const;
+  bool has_below(int32_t priority) const { return !priorities_.empty() && priorities_.begin()->first < priority; }
   /// True if room became free.
   bool remove_pod(std::string_view key);
   /// Its labels count for terms that select namespaces. An empty object: it is gone. True if pods may fit now.
@@ -75,7 +82,9 @@ class Cluster {
   struct Placed {
     size_t node;
     PodInfo pod;  // its object is the newest, which the cache holds anyway
+    bool aside = false;
   };
+  void place(Placed& placed, int sign);
   size_t slot(std::string_view name);
   void count(NodeInfo& node, const PodInfo& pod, int sign);
   void drop_if_empty(size_t slot);
@@ -87,6 +96,7 @@ class Cluster {
   std::unordered_map<std::string, std::pair<uint32_t, int32_t>> owner_ids_;  // uid -> id, pods
   uint32_t next_owner_ = 1;
   size_t known_ = 0;
+  std::map<int32_t, size_t> priorities_;  // of pods that are placed: how many
   uint64_t generation_ = 1;
   std::unordered_map<std::string, model::Object> namespaces_;
   mutable Residents residents_;  // what has been asked for is counted from then on

@@ -95,14 +95,18 @@ bool matches_selectors(const NodeInfo& node, const PodInfo& pod) {
 
 bool tolerates_taints(const NodeInfo& node, const PodInfo& pod) { return untolerated(node, spec_of(pod)) == nullptr; }
 
-bool fits(const NodeInfo& node, const PodInfo& pod) {
-  if (!node.object || !has_resources(node, pod)) return false;
+bool lets_in(const NodeInfo& node, const PodInfo& pod) {
   const PodSpec& spec = spec_of(pod);
   if (node.unschedulable && !tolerates_unschedulable(spec)) return false;
   if (!node.taints.empty() && untolerated(node, spec) != nullptr) return false;
-  if (!pod.ports.empty() && !ports_free(node, pod)) return false;
   if (spec.node_selector() == nullptr && spec.affinity() == nullptr) return true;
   return matches_selectors(node, pod);
+}
+
+bool fits(const NodeInfo& node, const PodInfo& pod) {
+  if (!node.object || !has_resources(node, pod)) return false;
+  if (!pod.ports.empty() && !ports_free(node, pod)) return false;
+  return lets_in(node, pod);
 }
 
 Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod, const NodeFilter& also) {

@@ -25,6 +25,8 @@ struct Diagnosis {
 };
 Diagnosis diagnose(const Cluster& cluster, const PodInfo& pod, const NodeFilter& also = nullptr);
 
+/// What no pod's leaving changes: the node is open to it, by taints, selectors and affinity to nodes.
+bool lets_in(const NodeInfo& node, const PodInfo& pod);
 /// Every NoSchedule and NoExecute taint.
 bool tolerates_taints(const NodeInfo& node, const PodInfo& pod);
 /// nodeSelector and required node affinity.

@@ -22,6 +22,7 @@ struct Parts {
         classes(*model::Schema::get().by_resource("storageclasses")),
         csi_nodes(*model::Schema::get().by_resource("csinodes")),
         namespaces(*model::Schema::get().by_resource("namespaces")),
+        budgets(*model::Schema::get().by_resource("poddisruptionbudgets")),
         volumes(claims, persistent, classes, csi_nodes, pods),
         recorder(s.loop(), s.commands(), options.name, s.instance()),
         scheduler(s.loop(), s.commands(), nodes, pods, &recorder, options),
@@ -35,7 +36,10 @@ struct Parts {
       feeds.push_back(projection::attach(s.loop(), s.bus(), s.commands(), *cache, {cache->kind().resource, "", ""}));
     }
     scheduler.use_namespaces(namespaces);
-    feeds.push_back(projection::attach(s.loop(), s.bus(), s.commands(), namespaces, {"namespaces", "", ""}));
+    scheduler.use_budgets(budgets);
+    for (projection::Cache* cache : {&namespaces, &budgets}) {
+      feeds.push_back(projection::attach(s.loop(), s.bus(), s.commands(), *cache, {cache->kind().resource, "", ""}));
+    }
     // The election hears of a new holder by itself. If it still holds the lease by then, the epoch was good after all.
     scheduler.on_deposed([this, &s, ttl] {
       again = s.loop().after(ttl, [this] {
@@ -44,7 +48,7 @@ struct Parts {
     });
   }
 
-  projection::Cache nodes, pods, claims, persistent, classes, csi_nodes, namespaces;
+  projection::Cache nodes, pods, claims, persistent, classes, csi_nodes, namespaces, budgets;
   scheduler::Volumes volumes;
   projection::Recorder recorder;
   scheduler::Scheduler scheduler;
@@ -67,6 +71,7 @@ void expose(service::Metrics& metrics, const Parts& parts) {
   metrics.counter("gantry_scheduler_tried_total", "Searches for a node.").set(c.tried);
   metrics.counter("gantry_scheduler_resends_total", "Binds sent again because their outcome was unknown.")
       .set(c.resends);
+  metrics.counter("gantry_scheduler_victims_total", "Pods told to go for one of higher priority.").set(c.victims);
   metrics.counter("gantry_events_shed_total", "Events that were not recorded.").set(parts.recorder.shed());
 }
 
@@ -88,7 +93,7 @@ int main(int argc, char** argv) {
     s.add_ready("caches", [parts = parts.get()]() -> Status {
       const auto& p = *parts;
       if (p.nodes.synced() && p.pods.synced() && p.claims.synced() && p.persistent.synced() && p.classes.synced() &&
-          p.csi_nodes.synced() && p.namespaces.synced())
+          p.csi_nodes.synced() && p.namespaces.synced() && p.budgets.synced())
         return Done{};
       return Error{.code = Code::kUnavailable, .message = "caches have no snapshot yet"};
     });

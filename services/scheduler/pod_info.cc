@@ -72,6 +72,8 @@ constexpr uint64_t kStart = 14695981039346656037u;
 
 uint64_t shape_of(const PodInfo& info, const PodSpec& spec) {
   uint64_t hash = kStart;
+  hash_in(hash, info.priority);
+  hash_in(hash, info.preempts);
   hash_in(hash, info.requests.cpu);
   hash_in(hash, info.requests.memory);
   hash_in(hash, info.requests.ephemeral);
@@ -181,6 +183,7 @@ PodInfo describe(const model::Object& object) {
   info.scored_cpu = info.requests.cpu;
   info.scored_memory = info.requests.memory;
   info.priority = spec->priority().value_or(0);
+  info.preempts = str(spec->preemption_policy()) != "Never";
   if (spec->containers() != nullptr) {
     for (const Container* c : *spec->containers()) {
       Resources own = read(c->resources());

@@ -41,6 +41,7 @@ struct PodInfo {
   std::vector<std::string> claims;  // that its volumes stand for, by name
   std::string owner;                // uid of the controller, "" without
   int32_t priority = 0;
+  bool preempts = true;                        // others of lower priority
   std::shared_ptr<const Neighbors> neighbors;  // null: it asks nothing of other pods
   uint64_t shape = 0;                          // equal for pods that every filter treats alike
   uint64_t shape_among_others = 0;  // the same where pods that run refuse others by their namespace and labels

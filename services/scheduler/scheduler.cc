@@ -27,6 +27,7 @@ Scheduler::Scheduler(Loop& loop, bus::Commands& commands, projection::Cache& nod
       pods_(pods),
       recorder_(recorder),
       options_(std::move(options)),
+      author_{options_.name, "", 0},
       nonce_(new_uid().substr(0, 8)) {
   nodes_.for_each([this](const model::Object& o) { node_changed({{}, o}); });
   pods_.for_each([this](const model::Object& o) { pod_changed({{}, o}); });
@@ -44,8 +45,8 @@ Scheduler::~Scheduler() { *alive_ = false; }
 void Scheduler::lead(std::string lease, uint64_t epoch) {
   resign();
   phase_ = Phase::kCatchingUp;
-  lease_ = std::move(lease);
-  epoch_ = epoch;
+  author_.lease = std::move(lease);
+  author_.epoch = epoch;
   catch_up_ = projection::catch_up(loop_, commands_, {&nodes_, &pods_}, [this] { start(); });
   LOG(INFO) << "scheduler=" << options_.name << " epoch=" << epoch << " elected, catching up";
 }
@@ -63,6 +64,7 @@ void Scheduler::resign() {
     const model::Object* pod = pods_.find(key.substr(0, slash), key.substr(slash + 1));
     if (pod == nullptr || !occupies(*pod)) cluster_.remove_pod(key);
   }
+  nominations_.clear();
   queue_.clear();
   neighbors_wait_ = false;
   blocked_.clear();
@@ -71,9 +73,14 @@ void Scheduler::resign() {
 void Scheduler::start() {
   phase_ = Phase::kLeading;
   pods_.for_each([this](const model::Object& o) {
-    if (wants_node(o, options_.name)) queue_.add(describe(o));
+    if (!wants_node(o, options_.name)) return;
+    PodInfo pod = describe(o);
+    const auto* status = o.as<Pod>()->status();
+    const std::string node(status == nullptr ? std::string_view() : str(status->nominated_node_name()));
+    if (cluster_.node(node) != nullptr) nominations_.add(pod, node);
+    queue_.add(std::move(pod));
   });
-  LOG(INFO) << "scheduler=" << options_.name << " epoch=" << epoch_ << " leading, pending=" << queue_.active()
+  LOG(INFO) << "scheduler=" << options_.name << " epoch=" << author_.epoch << " leading, pending=" << queue_.active()
             << " nodes=" << cluster_.node_count();
   wake_turn();
 }
@@ -98,11 +105,13 @@ void Scheduler::pod_changed(const projection::Change& change) {
   }
   if (!change.after || model::pod_terminal(*change.after.as<Pod>())) {
     queue_.remove(key);
+    nominations_.settle(key);
     if (cluster_.remove_pod(key)) wake_sleepers();
     return;
   }
   if (occupies(change.after)) {
     queue_.remove(key);
+    nominations_.settle(key);
     std::string_view node = str(change.after.as<Pod>()->spec()->node_name());
     bool same = change.before && change.before.uid() == change.after.uid();
     if (!same || cluster_.node_of(key) != node) {
@@ -117,6 +126,7 @@ void Scheduler::pod_changed(const projection::Change& change) {
   bool waits = wants_node(change.after, options_.name);
   if (!waits) {
     queue_.remove(key);
+    nominations_.drop(key);
     return;
   }
   if (phase_ != Phase::kLeading) return;
@@ -172,7 +182,7 @@ void Scheduler::turn() {
 bool Scheduler::try_one(Queue::Item& item) {
   const uint64_t shape = cluster_.refusals().empty() ? item.pod.shape : item.pod.shape_among_others;
   auto blocked = blocked_.find(shape);
-  if (blocked != blocked_.end()) {
+  if (blocked != blocked_.end() && !nominations_.contains(item.pod.key)) {
     if (blocked->second.generation == cluster_.generation()) {
       reject(item, blocked->second.message);
       return false;
@@ -181,18 +191,16 @@ bool Scheduler::try_one(Queue::Item& item) {
   }
   Volumes::Needs needs;
   if (volumes_ != nullptr && !item.pod.claims.empty()) needs = volumes_->needs(item.pod);
-  NodeFilter filter;
-  if (needs.any()) filter = [this, &needs](const NodeInfo& node) { return volumes_->refuses(needs, node); };
-  Choice choice;
-  if (needs.refused.empty()) choice = choose(cluster_, item.pod, cursor_, filter);
-  if (choice.node == nullptr && !needs.waiting.empty() && needs.refused.empty()) {
-    needs.stay = false;  // there is no room there any more
-    choice = choose(cluster_, item.pod, cursor_, filter);
-  }
+  const Choice choice = find_node(item.pod, needs);
   if (choice.node == nullptr) {
     std::string message = needs.refused.empty()
                               ? choice.why.message()
                               : fmt::format("0/{} nodes are available: {}.", cluster_.node_count(), needs.refused);
+    if (const std::string more = make_room(item, needs); !more.empty()) message += " preemption: " + more;
+    if (nominations_.contains(item.pod.key)) {  // its like may find room in the same way
+      reject(item, message);
+      return false;
+    }
     if (!blocked_.empty() && blocked_.begin()->second.generation != cluster_.generation()) blocked_.clear();
     blocked_[shape] = {cluster_.generation(), message};
     reject(item, message);
@@ -208,6 +216,26 @@ bool Scheduler::try_one(Queue::Item& item) {
   queue_.remove(pod.key);
   bind(pod, choice.node->name);
   return true;
+}
+
+Choice Scheduler::find_node(const PodInfo& pod, Volumes::Needs& needs) {
+  Choice choice;
+  if (!needs.refused.empty()) return choice;
+  NodeFilter filter;
+  if (needs.any()) filter = [this, &needs](const NodeInfo& node) { return volumes_->refuses(needs, node); };
+  const Nominations::View view(nominations_, pod);
+  // Where others made room for it, if that is enough.
+  const NodeInfo* nominated = cluster_.node(nominations_.node_of(pod.key));
+  if (nominated != nullptr && fits_among(cluster_, *nominated, pod, filter)) {
+    choice.node = nominated;
+    return choice;
+  }
+  choice = choose(cluster_, pod, cursor_, filter);
+  if (choice.node == nullptr && !needs.waiting.empty()) {
+    needs.stay = false;  // there is no room there any more
+    choice = choose(cluster_, pod, cursor_, filter);
+  }
+  return choice;
 }
 
 void Scheduler::use_volumes(const Volumes& volumes) { volumes_ = &volumes; }
@@ -232,17 +260,9 @@ void Scheduler::volumes_changed() {
 void Scheduler::select_node(const PodInfo& pod, const Volumes::Needs& needs, const std::string& node) {
   for (const model::Object& claim : needs.waiting) {
     if (model::annotation(claim.meta(), Volumes::kSelectedNode) == node) continue;  // its volume is on its way
-    bus::Command command;
-    command.verb = bus::Verb::Patch;
-    command.resource = "persistentvolumeclaims";
-    command.ns = claim.ns();
-    command.name = claim.name();
-    command.uid = claim.uid();
+    bus::Command command = order(author_, claim, bus::Verb::Patch);
     command.patch_type = bus::PatchType::Merge;
     command.json = nlohmann::json{{"metadata", {{"annotations", {{Volumes::kSelectedNode, node}}}}}}.dump();
-    command.lease = lease_;
-    command.lease_epoch = epoch_;
-    command.field_manager = options_.name;
     command.because = fmt::format("pods/{}@{}", pod.key, pod.object.revision());
     commands_.send(std::move(command), [this, term = term_, alive = alive_](const Result<bus::CommandOutcome>& result) {
       if (!*alive || term != term_ || result.ok() || lost_lease(result.error())) return;
@@ -259,19 +279,12 @@ void Scheduler::select_node(const PodInfo& pod, const Volumes::Needs& needs, con
 void Scheduler::bind(const PodInfo& pod, const std::string& node_name) {
   std::string node = node_name;  // set_pod may move the cluster's slots
   cluster_.set_pod(pod, node);
+  nominations_.settle(pod.key);
   neighbors_changed();
   assumed_[pod.key] = {std::string(pod.object.uid()), node};
-  bus::Command command;
-  command.id = fmt::format("{}/{}/{}/{}", lease_, epoch_, nonce_, ++numbered_);
-  command.verb = bus::Verb::Bind;
-  command.resource = "pods";
-  command.ns = pod.object.ns();
-  command.name = pod.object.name();
-  command.uid = pod.object.uid();
+  bus::Command command = order(author_, pod.object, bus::Verb::Bind);
+  command.id = fmt::format("{}/{}/{}/{}", author_.lease, author_.epoch, nonce_, ++numbered_);
   command.node = node;
-  command.lease = lease_;
-  command.lease_epoch = epoch_;
-  command.field_manager = options_.name;
   command.because = fmt::format("pods/{}@{}", pod.key, pod.object.revision());
   ++in_flight_;
   send_bind(std::move(command), pod.object);
@@ -332,7 +345,7 @@ void Scheduler::bound(const bus::Command& command, const model::Object& pod,
 
 bool Scheduler::lost_lease(const Error& error) {
   if (error.code != Code::kForbidden || error.causes.empty() || error.causes[0].field != "lease") return false;
-  LOG(WARNING) << "scheduler=" << options_.name << " epoch=" << epoch_ << " deposed: " << error.message;
+  LOG(WARNING) << "scheduler=" << options_.name << " epoch=" << author_.epoch << " deposed: " << error.message;
   resign();
   if (deposed_) deposed_();
   return true;
@@ -371,28 +384,12 @@ void Scheduler::reject(Queue::Item& item, const std::string& message) {
   const auto* old = model::condition(*object.as<Pod>(), "PodScheduled");
   bool was_false = old != nullptr && str(old->status()) == "False";
   if (was_false && str(old->message()) == message) return;
-  int64_t since = was_false ? old->last_transition_time().value_or(loop_.wall() / 1'000'000) : loop_.wall() / 1'000'000;
-  nlohmann::json condition = {{"type", "PodScheduled"},
-                              {"status", "False"},
-                              {"reason", "Unschedulable"},
-                              {"message", message},
-                              {"lastTransitionTime", model::format_time(since)}};
-  bus::Command command;
-  command.verb = bus::Verb::Patch;
-  command.resource = "pods";
-  command.subresource = "status";
-  command.ns = object.ns();
-  command.name = object.name();
-  command.uid = object.uid();
-  command.patch_type = bus::PatchType::Strategic;
-  command.json = nlohmann::json{{"status", {{"conditions", nlohmann::json::array({condition})}}}}.dump();
-  command.lease = lease_;
-  command.lease_epoch = epoch_;
-  command.field_manager = options_.name;
-  commands_.send(std::move(command), [this, term = term_, alive = alive_](const Result<bus::CommandOutcome>& result) {
-    if (!*alive || term != term_ || result.ok()) return;
-    lost_lease(result.error());  // anything else: the next failure tells it again
-  });
+  auto said = condition(object, "PodScheduled", "False", "Unschedulable", message, loop_.wall() / 1'000'000);
+  commands_.send(patch_conditions(author_, object, std::move(said)),
+                 [this, term = term_, alive = alive_](const Result<bus::CommandOutcome>& result) {
+                   if (!*alive || term != term_ || result.ok()) return;
+                   lost_lease(result.error());  // anything else: the next failure tells it again
+                 });
 }
 
 }  // namespace gantry::scheduler

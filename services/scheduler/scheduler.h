@@ -5,7 +5,8 @@
 // An assumed pod takes room from the moment of the decision. It is forgotten when the command fails, or when the view
 // covers the commit's revision and shows the pod elsewhere or gone: so nothing is placed twice and no node is
 // overcommitted by a decision from an old view. Across processes the lease's epoch in every command does the same. Pods
-// that fit nowhere sleep until a node or a departing pod makes room. Loop's thread only.
+// that fit nowhere sleep until a node or a departing pod makes room; one of higher priority drives others out, and is
+// nominated for their node until they are gone. Loop's thread only.
 #pragma once
 
 #include <memory>
@@ -19,6 +20,9 @@
 #include "libs/projection/recorder.h"
 #include "services/scheduler/choose.h"
 #include "services/scheduler/cluster.h"
+#include "services/scheduler/nominations.h"
+#include "services/scheduler/orders.h"
+#include "services/scheduler/preempt.h"
 #include "services/scheduler/queue.h"
 #include "services/scheduler/volumes.h"
 
@@ -34,7 +38,7 @@ class Scheduler {
     Duration retry = std::chrono::seconds(1);                // after a failed or unanswered command
   };
   struct Counters {
-    uint64_t bound = 0, failed = 0, unschedulable = 0, tried = 0, resends = 0;
+    uint64_t bound = 0, failed = 0, unschedulable = 0, tried = 0, resends = 0, victims = 0;
   };
 
   /// All outlive the Scheduler; `recorder` may be null. The caches are of all nodes and all pods.
@@ -53,6 +57,9 @@ class Scheduler {
   void volumes_changed();
   /// Terms that select namespaces see their labels. It outlives the Scheduler.
   void use_namespaces(projection::Cache& namespaces);
+
+  /// Preemption breaks no budget that it need not break. It outlives the Scheduler.
+  void use_budgets(const projection::Cache& budgets) { budgets_ = &budgets; }
 
   void lead(std::string lease, uint64_t epoch);
   void resign();
@@ -86,6 +93,13 @@ class Scheduler {
   void neighbors_changed();
   void turn();
   bool try_one(Queue::Item& item);
+  Choice find_node(const PodInfo& pod, Volumes::Needs& needs);
+  /// The pod fits nowhere: pods of lower priority go, if that helps. The end of the message that says so.
+  std::string make_room(Queue::Item& item, const Volumes::Needs& needs);
+  void drive_out(const PodInfo& victim, const PodInfo& pod, const std::string& node);
+  /// The victim is still there: in a while its room is looked for again.
+  void victim_stays(const std::string& key);
+  void nominate(const model::Object& pod, const std::string& node);
   /// Writes the node into the claims that wait for it; the pod is tried again when they are bound.
   void select_node(const PodInfo& pod, const Volumes::Needs& needs, const std::string& node);
   void bind(const PodInfo& pod, const std::string& node);
@@ -103,16 +117,18 @@ class Scheduler {
   projection::Cache& pods_;
   projection::Recorder* recorder_;
   const Volumes* volumes_ = nullptr;
+  const projection::Cache* budgets_ = nullptr;
   Options options_;
 
   Phase phase_ = Phase::kFollowing;
-  std::string lease_;
-  uint64_t epoch_ = 0, term_ = 0, numbered_ = 0;
+  Author author_;
+  uint64_t term_ = 0, numbered_ = 0;
   std::string nonce_;
   std::unique_ptr<projection::CatchUp> catch_up_;
   std::function<void()> deposed_;
 
   Cluster cluster_;
+  Nominations nominations_{cluster_};
   Queue queue_;
   size_t cursor_ = 0;
   std::unordered_map<std::string, Assumed> assumed_;

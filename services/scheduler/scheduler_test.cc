@@ -109,7 +109,9 @@ TEST_F(SchedulerTest, TellsWhyAndWakesWhenRoomComes) {
   EXPECT_EQ(condition["type"], "PodScheduled");
   EXPECT_EQ(condition["status"], "False");
   EXPECT_EQ(condition["reason"], "Unschedulable");
-  EXPECT_EQ(condition["message"], "0/1 nodes are available: 1 Insufficient cpu.");
+  EXPECT_EQ(condition["message"],
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims "
+            "found for incoming pod.");
   uint64_t tried = scheduler.counters().tried;
   size_t log = cluster.log.size();
   loop.advance(10min);
@@ -199,6 +201,113 @@ TEST_F(SchedulerTest, HigherPriorityGoesFirst) {
   EXPECT_EQ(where("low"), "");
 }
 
+struct PreemptionTest : SchedulerTest {
+  void SetUp() override {
+    SchedulerTest::SetUp();
+    node("a", "2");
+    lead();
+    pod("low-1");
+    pod("low-2");
+    loop.advance(1s);
+    ASSERT_EQ(bound(), 2u);
+    // Pods end as an agent ends them: they are told, and gone later.
+    cluster.before = [this](const bus::Command& c) -> std::optional<Error> {
+      if (c.verb != bus::Verb::Delete) return std::nullopt;
+      told.push_back(c.name);
+      if (failures > 0) return --failures, Error{.code = Code::kUnavailable, .message = "later"};
+      cluster.edit("pods", fmt::format("d/{}", c.name), R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}})");
+      return Error{.code = Code::kNotFound, .message = "was marked"};
+    };
+  }
+  void high(std::string_view name, int priority = 1000, std::string_view cpu = "1") {
+    pod(name, cpu, fmt::format(R"("priority":{},)", priority));
+    loop.advance(1s);
+  }
+  std::string nominated(std::string_view name) {
+    const json pod = *cluster.get("pods", fmt::format("d/{}", name));
+    return pod.contains("status") ? pod["status"].value("nominatedNodeName", "") : "";
+  }
+  std::vector<std::string> told;
+  int failures = 0;
+};
+
+TEST_F(PreemptionTest, AMoreImportantPodTakesThePlaceOfAnother) {
+  high("high");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(nominated("high"), "a");
+  EXPECT_EQ(where("high"), "");
+  const json victim = *cluster.get("pods", "d/" + told[0]);
+  EXPECT_EQ(victim["status"]["conditions"][0]["type"], "DisruptionTarget");
+  EXPECT_EQ(victim["status"]["conditions"][0]["reason"], "PreemptionByScheduler");
+  loop.advance(1min);
+  EXPECT_EQ(told.size(), 1u) << "it waits";
+  // A pod like the victim comes: the room is not for it.
+  pod("late");
+  cluster.erase("pods", "d/" + told[0]);
+  loop.advance(1s);
+  EXPECT_EQ(where("high"), "a");
+  EXPECT_EQ(where("late"), "");
+  EXPECT_EQ(told.size(), 1u);
+}
+
+TEST_F(PreemptionTest, EachDrivesOutAnother) {
+  high("high-1");
+  high("high-2");
+  EXPECT_EQ(std::set(told.begin(), told.end()), (std::set<std::string>{"low-1", "low-2"}));
+  high("high-3");
+  EXPECT_EQ(told.size(), 2u);
+  EXPECT_EQ(nominated("high-3"), "");
+  for (const std::string& name : told) cluster.erase("pods", "d/" + name);
+  loop.advance(1s);
+  EXPECT_EQ(where("high-1") + where("high-2") + where("high-3"), "aa");
+}
+
+TEST_F(PreemptionTest, AStillMoreImportantOneGoesFirst) {
+  high("high", 1000, "2");
+  ASSERT_EQ(told.size(), 2u);
+  high("higher", 2000, "2");
+  EXPECT_EQ(told.size(), 2u) << "those go already";
+  EXPECT_EQ(nominated("higher"), "a");
+  EXPECT_EQ(nominated("high"), "");
+  for (const char* name : {"low-1", "low-2"}) cluster.erase("pods", fmt::format("d/{}", name));
+  loop.advance(1s);
+  EXPECT_EQ(where("higher"), "a");
+  EXPECT_EQ(where("high"), "");
+}
+
+TEST_F(PreemptionTest, AVictimThatWasNotToldIsToldAgain) {
+  failures = 2;
+  high("high");
+  loop.advance(5s);
+  EXPECT_EQ(told.size(), 3u);
+  cluster.erase("pods", "d/" + told.back());
+  loop.advance(1s);
+  EXPECT_EQ(where("high"), "a");
+}
+
+TEST_F(PreemptionTest, ANewLeaderKeepsTheRoom) {
+  high("high");
+  scheduler.resign();
+  pod("late");
+  lead(2);
+  cluster.erase("pods", "d/" + told[0]);
+  loop.advance(1s);
+  EXPECT_EQ(where("high"), "a");
+  EXPECT_EQ(where("late"), "");
+  EXPECT_EQ(told.size(), 1u);
+}
+
+TEST_F(PreemptionTest, ANominatedPodThatGoesLeavesTheRoom) {
+  high("high", 1000, "2");
+  ASSERT_EQ(told.size(), 2u);
+  cluster.erase("pods", "d/high");
+  for (const std::string& name : told) cluster.erase("pods", "d/" + name);
+  pod("late");
+  loop.advance(1s);
+  EXPECT_EQ(where("late"), "a");
+  EXPECT_EQ(scheduler.cluster().node("a")->pods, 1);
+}
+
 TEST_F(SchedulerTest, ThousandsAtOnce) {
   for (int i = 0; i < 200; ++i) node(fmt::format("n{}", i), "32");
   lead();
@@ -229,7 +338,9 @@ struct VolumesTest : SchedulerTest {
   }
   std::string why(std::string_view name) {
     const json& status = (*cluster.get("pods", fmt::format("d/{}", name)))["status"];
-    return status.contains("conditions") ? status["conditions"][0]["message"].get<std::string>() : "";
+    const std::string whole =
+        status.contains("conditions") ? status["conditions"][0]["message"].get<std::string>() : "";
+    return whole.substr(0, whole.find(" preemption: "));
   }
   projection::Cache claims{*model::Schema::get().by_resource("persistentvolumeclaims")},
       persistent{*model::Schema::get().by_resource("persistentvolumes")},

@@ -120,6 +120,38 @@ YAML
   works rollout status deployment/apart --timeout=60s
 }
 
+# One host port for two: the more important pod gets it.
+test_a_more_important_pod_takes_the_place_of_another() {
+  kubectl apply -f - <<'YAML'
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: urgent}
+value: 1000
+YAML
+  port_holder() {
+    works apply -f - <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  $2
+  nodeSelector: {kubernetes.io/hostname: node-3}
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "gantry.local/demo:1", ports: [{containerPort: 80, hostPort: 18080}]}]
+YAML
+  }
+  port_holder modest ""
+  works wait --for=condition=Ready pod/modest --timeout=60s
+  port_holder another ""
+  await 20 "the second to wait" eval 'works describe pod another | grep -q "didn.t have free ports.*No preemption victims found"'
+  port_holder pressing "priorityClassName: urgent"
+  works wait --for=condition=Ready pod/pressing --timeout=60s
+  await 30 "the first to go" gone pod modest --namespace works
+  assert_contains "$(works get events)" "Preempted by pod"
+  works delete pod another pressing
+  kubectl delete priorityclass urgent
+}
+
 test_they_are_undone() {
   assert_eq "$(works rollout history statefulset/db | grep -cE '^[12] ')" 2
   works rollout undo statefulset/db

@@ -60,6 +60,7 @@ Result<Plan> plan_bind(const Context& context, Request& request, const model::Ob
   model::Draft draft(before);
   draft.set("spec.nodeName", command.node);
   set_scheduled(draft, *pod, request.now);
+  draft.clear("status.nominatedNodeName");
   plan.kind = Plan::Kind::kPut;
   plan.after = draft.build();
   return plan;
