@@ -7,7 +7,7 @@
 
 #include "libs/model/workload.h"
 #include "schemas/api/core_v1_generated.h"
-#include "schemas/api/policy_v1_generated.h"
+#include "schemas/api/policy_more_v1_generated.h"
 
 namespace gantry::scheduler {
 namespace {

@@ -215,7 +215,8 @@ struct PreemptionTest : SchedulerTest {
       if (c.verb != bus::Verb::Delete) return std::nullopt;
       told.push_back(c.name);
       if (failures > 0) return --failures, Error{.code = Code::kUnavailable, .message = "later"};
-      cluster.edit("pods", fmt::format("d/{}", c.name), R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}})");
+      cluster.edit("pods", fmt::format("d/{}", c.name),
+                   R"({"metadata":{"finalizers":["agent/ends"],"deletionTimestamp":"2026-01-01T00:00:00Z"}})");
       return Error{.code = Code::kNotFound, .message = "was marked"};
     };
   }
