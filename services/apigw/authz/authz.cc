@@ -117,9 +117,9 @@ bool controllers_may(const Attributes& a) {
 
 bool scheduler_may(const Attributes& a) {
   if (reads(a))
-    return any_of(a.resource, {"pods", "nodes", "namespaces", "services", "replicasets", "deployments",
-                               "persistentvolumeclaims", "persistentvolumes", "storageclasses", "csinodes",
-                               "poddisruptionbudgets"}) ||
+    return any_of(a.resource,
+                  {"pods", "nodes", "namespaces", "services", "replicasets", "deployments", "persistentvolumeclaims",
+                   "persistentvolumes", "storageclasses", "csinodes", "poddisruptionbudgets"}) ||
            holds_leases(a, "kube-system");
   // The node that a claim's volume is to be made for.
   if (a.resource == "persistentvolumeclaims") return a.verb == "patch" && a.subresource.empty();
