@@ -23,7 +23,7 @@ test_a_cut_node_keeps_its_containers_and_loses_its_pods() {
   gantry dev cut node-3
   await 60 "node-3 Unknown" node_is node-3 Unknown
   # A client outside does not meet the lost node's pods any more.
-  await 30 "the proxies to know" eval 'for i in $(seq 20); do curl -sf -m 2 -o /dev/null "http://$(node_ip node-1):30080/" || return 1; done'
+  await 30 "the proxies to know" eval 'for i in $(seq 100); do curl -sf -m 2 -o /dev/null "http://$(node_ip node-1):30080/" || return 1; done'
   load_start cut "http://$(node_ip node-1):30080/"
   await 60 "six pods elsewhere" eval '[ "$(kubectl get pods -l app=moving -o json | jq "[.items[] | select(.spec.nodeName != \"node-3\" and any(.status.conditions[]?; .type == \"Ready\" and .status == \"True\"))] | length")" = 6 ]'
   # The web pods tolerate the usual 300 s and must still be there, and everything on the node still runs.
