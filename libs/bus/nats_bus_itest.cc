@@ -1,6 +1,11 @@
 // The bus on a real nats-server with TLS and JWTs: round trips, restarts, and identities that try to overstep.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
 
 #include "libs/bus/command.h"
 #include "libs/bus/events.h"
@@ -115,9 +120,11 @@ TEST_F(NatsTest, ABufferThatIsFullSaysSo) {
   options.outgoing_limit = 1 << 20;
   NatsBus bus(loop, options);
   ASSERT_TRUE(wait([&] { return bus.connected(); }));
+  ::kill(server.pid(), SIGSTOP);  // takes nothing but what the sockets' buffers hold
   Status status = Done{};
-  for (int i = 0; i < 100 && status; ++i) status = bus.publish("gantry.events.x", std::string(100'000, 'x'));
+  for (int i = 0; i < 1000 && status; ++i) status = bus.publish("gantry.events.x", std::string(100'000, 'x'));
   EXPECT_EQ(status.code(), Code::kUnavailable);
+  ::kill(server.pid(), SIGCONT);
   EXPECT_TRUE(wait([&] { return bus.buffered() == 0; }));
   EXPECT_TRUE(bus.publish("gantry.events.x", "again"));
 }
@@ -245,6 +252,79 @@ TEST_F(NatsTest, AFeedSurvivesRestartsOfTheServer) {
   EXPECT_EQ(feed->counters().snapshots, 1u);
   LOG(INFO) << feed->counters().events << " events, " << feed->counters().gaps << " gaps, " << feed->counters().replays
             << " replays";
+}
+
+/// A server without TLS that knows just enough of the protocol (docs.nats.io, "Client Protocol"): it answers pings and,
+/// once somebody has subscribed to `subject`, sends what the test says. One connection at a time.
+class ScriptedServer {
+ public:
+  /// `lines[i]` goes to the i-th connection that subscribes, with its sid for "SID"; the first one is then cut off.
+  ScriptedServer(std::string subject, std::vector<std::string> lines)
+      : subject_(std::move(subject)), lines_(std::move(lines)), listening_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (bind(listening_, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listening_, 8) != 0) abort();
+    getsockname(listening_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] {
+      for (size_t i = 0;; ++i) {
+        int peer = accept(listening_, nullptr, nullptr);
+        if (peer < 0) return;
+        serve(peer, i);
+        close(peer);
+      }
+    });
+  }
+  ~ScriptedServer() {
+    shutdown(listening_, SHUT_RDWR);
+    thread_.join();
+    close(listening_);
+  }
+  std::string url() const { return fmt::format("nats://127.0.0.1:{}", port_); }
+
+ private:
+  static void say(int peer, std::string_view text) { (void)!send(peer, text.data(), text.size(), MSG_NOSIGNAL); }
+
+  void serve(int peer, size_t connection) {
+    say(peer, R"(INFO {"server_id":"s","version":"2.9.0","proto":1,"headers":true,"max_payload":1048576})"
+              "\r\n");
+    std::string read;
+    char buffer[4096];
+    for (ssize_t n; (n = recv(peer, buffer, sizeof buffer, 0)) > 0;) {
+      read.append(buffer, static_cast<size_t>(n));
+      for (size_t end; (end = read.find("\r\n")) != std::string::npos; read.erase(0, end + 2)) {
+        const std::string line = read.substr(0, end);
+        if (line == "PING") say(peer, "PONG\r\n");
+        if (!line.starts_with("SUB " + subject_ + " ")) continue;
+        std::string text = lines_[std::min(connection, lines_.size() - 1)];
+        text.replace(text.find("SID"), 3, line.substr(line.rfind(' ') + 1));
+        say(peer, text);
+        if (connection == 0) return;
+      }
+    }
+  }
+
+  std::string subject_;
+  std::vector<std::string> lines_;
+  int listening_ = -1, port_ = 0;
+  std::thread thread_;
+};
+
+TEST(TheBus, AMessageThatWasCutOffDoesNotHarmTheNextConnection) {
+  UvLoop loop;
+  ScriptedServer server("a", {"MSG a SID 10\r\nhal", "MSG a SID 5\r\nwhole\r\n"});
+  NatsOptions options;
+  options.url = server.url(), options.identity = "test";
+  NatsBus bus(loop, options);
+  std::vector<std::string> received;
+  auto subscription = bus.subscribe("a", "", [&](const Message& m) { received.emplace_back(m.data); });
+  bool late = false;
+  auto limit = loop.after(seconds(20), [&] { late = true; });
+  while (received.empty() && !late) loop.run_once();
+  EXPECT_EQ(received, std::vector<std::string>{"whole"});
+  EXPECT_EQ(bus.counters().connects, 2u);
 }
 
 }  // namespace

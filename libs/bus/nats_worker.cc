@@ -80,7 +80,6 @@ struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
           events.message(item.sid, item.msg.get());
           break;
         case Item::Kind::kConnection:
-          online = item.connected;
           events.connection(item.connected, item.max_payload, item.text);
           break;
         case Item::Kind::kError:
@@ -108,14 +107,12 @@ struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
 
   Events events;        // loop's thread
   bool closed = false;  // loop's thread
-  bool online = false;  // loop's thread
 
   // What the worker's thread waits for.
-  std::mutex work_mutex;  // guards the next eight
+  std::mutex work_mutex;  // guards the next three
   std::deque<Operation> operations;
   bool stopping = false;
-  bool up = false, broken = false;  // broken: libnats gave up on this connection
-  bool awake = true;                // the worker will look before it waits
+  bool awake = true;  // the worker will look before it waits
   const int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
   ~Inbound() { close(wake_fd); }
@@ -129,9 +126,6 @@ struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
     const uint64_t one = 1;
     (void)!write(wake_fd, &one, sizeof one);
   }
-  void set_state(bool is_up, bool is_broken) {
-    change([&] { up = is_up, broken = is_broken; });
-  }
   /// Waits for a change or, if `socket` is not -1, for something to read there. True if there is.
   bool wait(int socket, int timeout_millis) {
     pollfd fds[2] = {{wake_fd, POLLIN, 0}, {socket, POLLIN, 0}};  // poll() looks past -1
@@ -141,8 +135,7 @@ struct NatsWorker::Inbound : std::enable_shared_from_this<NatsWorker::Inbound> {
     return socket >= 0 && fds[1].revents != 0;
   }
 
-  // libnats' event loop is the worker's thread: what libnats tells it, from whatever thread (it reconnects on one of
-  // its own). `data` is this.
+  // libnats' event loop is the worker's thread: what libnats tells it, from whatever thread. `data` is this.
   int socket = -1;
   bool readable = false, writable = false;  // what libnats wants to be called for
 
@@ -225,10 +218,10 @@ void NatsWorker::run() {
     bool write = false, more = false, idle = false;
     {
       std::lock_guard lock(in.work_mutex);
-      if (in.broken) continue;
+      if (in.socket < 0) continue;  // closed meanwhile, by libnats' timer
       write = in.writable;
       if (in.readable) socket = in.socket;
-      more = !in.operations.empty() && (in.up || in.operations.front().kind != Operation::Kind::kPublish);
+      more = !in.operations.empty();
       if (in.stopping && !more && !write) break;
       idle = !more && !write;
       if (idle) in.awake = false;
@@ -245,92 +238,92 @@ void NatsWorker::run() {
   close_connection();
 }
 
-/// True with a connection that libnats keeps up (it may be reconnecting); false when stopping.
+/// What a connection is made with. `shared` is freed when libnats says that the connection is closed.
+natsStatus NatsWorker::make_options(natsOptions** made, std::shared_ptr<Inbound>* shared) const {
+  natsStatus s = natsOptions_Create(made);
+  if (s != NATS_OK) return s;
+  natsOptions* o = *made;
+  std::vector<std::string> urls;
+  for (size_t at = 0; at <= options_.url.size();) {
+    auto comma = std::min(options_.url.find(',', at), options_.url.size());
+    urls.push_back(options_.url.substr(at, comma - at));
+    at = comma + 1;
+  }
+  std::vector<const char*> list;
+  bool tls = false;
+  for (const auto& url : urls) {
+    list.push_back(url.c_str());
+    tls |= url.starts_with("tls://");
+  }
+  s = natsOptions_SetServers(o, list.data(), static_cast<int>(list.size()));
+  if (s == NATS_OK && tls) s = natsOptions_SetSecure(o, true);
+  if (s == NATS_OK && !options_.ca_file.empty()) s = natsOptions_LoadCATrustedCertificates(o, options_.ca_file.c_str());
+  if (s == NATS_OK && !options_.creds_file.empty())
+    s = natsOptions_SetUserCredentialsFromFiles(o, options_.creds_file.c_str(), nullptr);
+  natsOptions_SetName(o, options_.identity.c_str());
+  natsOptions_SetTimeout(o, kDialTimeoutMillis);
+  // With an event loop libnats (3.4) keeps its parser when it reconnects: the rest of a message that was cut off would
+  // swallow the beginning of the next connection, and break that one too, for ever. So each connection is a new one.
+  natsOptions_SetAllowReconnect(o, false);
+  natsOptions_SetPingInterval(o, 10'000);
+  natsOptions_SetMaxPingsOut(o, 2);
+  natsOptions_SetSendAsap(o, true);
+  natsOptions_SetWriteDeadline(o, 10'000);
+  natsOptions_UseGlobalMessageDelivery(o, true);
+  natsOptions_SetMaxPendingMsgs(o, 1 << 20);
+  natsOptions_SetEventLoop(o, inbound_.get(), Inbound::attach, Inbound::want_read, Inbound::want_write,
+                           Inbound::detach);
+  natsOptions_SetClosedCB(
+      o, [](natsConnection*, void* c) { delete static_cast<std::shared_ptr<Inbound>*>(c); }, shared);
+  natsOptions_SetErrorHandler(
+      o,
+      [](natsConnection*, natsSubscription*, natsStatus err, void* c) {
+        const char* text = nats_GetLastError(nullptr);  // this thread's: the connection's own changes as it is read
+        Inbound::Item item;
+        item.kind = Inbound::Item::Kind::kError;
+        item.text = text && *text ? text : natsStatus_GetText(err);
+        from<Inbound>(c)->push(std::move(item));
+      },
+      shared);
+  return s;
+}
+
+/// Waits for `time`, or until there is something to do or stopping. False when stopping.
+bool NatsWorker::pause(milliseconds time) {
+  for (const auto until = std::chrono::steady_clock::now() + time; std::chrono::steady_clock::now() < until;) {
+    {
+      std::lock_guard lock(inbound_->work_mutex);
+      if (inbound_->stopping) return false;
+      inbound_->awake = false;
+    }
+    const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
+    inbound_->wait(-1, static_cast<int>(std::max<int64_t>(1, left.count())));
+    std::lock_guard lock(inbound_->work_mutex);
+    inbound_->awake = true;
+  }
+  std::lock_guard lock(inbound_->work_mutex);
+  return !inbound_->stopping;
+}
+
+/// True with a connection that stood when it was last looked at; false when stopping.
 bool NatsWorker::dial() {
   if (connection_ != nullptr) {
-    std::lock_guard lock(inbound_->work_mutex);
-    if (!inbound_->broken) return true;
+    if (!natsConnection_IsClosed(connection_)) return true;
+    const char* text = nullptr;
+    natsConnection_GetLastError(connection_, &text);
+    inbound_->connection(false, nullptr, text && *text ? text : "the connection broke");
+    close_connection();
   }
-  close_connection();
-  auto backoff = kMinBackoff;
   std::minstd_rand random(std::random_device{}());
   std::string last_reason;
-  while (true) {
+  for (auto backoff = kMinBackoff;; backoff = std::min(backoff * 2, kMaxBackoff)) {
     {
       std::lock_guard lock(inbound_->work_mutex);
       if (inbound_->stopping) return false;
     }
     natsOptions* o = nullptr;
-    natsOptions_Create(&o);
-    std::vector<std::string> urls;
-    for (size_t at = 0; at <= options_.url.size();) {
-      auto comma = std::min(options_.url.find(',', at), options_.url.size());
-      urls.push_back(options_.url.substr(at, comma - at));
-      at = comma + 1;
-    }
-    std::vector<const char*> list;
-    bool tls = false;
-    for (const auto& url : urls) {
-      list.push_back(url.c_str());
-      tls |= url.starts_with("tls://");
-    }
-    natsStatus s = natsOptions_SetServers(o, list.data(), static_cast<int>(list.size()));
-    if (s == NATS_OK && tls) s = natsOptions_SetSecure(o, true);
-    if (s == NATS_OK && !options_.ca_file.empty())
-      s = natsOptions_LoadCATrustedCertificates(o, options_.ca_file.c_str());
-    if (s == NATS_OK && !options_.creds_file.empty())
-      s = natsOptions_SetUserCredentialsFromFiles(o, options_.creds_file.c_str(), nullptr);
-    natsOptions_SetName(o, options_.identity.c_str());
-    natsOptions_SetTimeout(o, kDialTimeoutMillis);
-    natsOptions_SetMaxReconnect(o, -1);
-    natsOptions_SetReconnectWait(o, 100);
-    natsOptions_SetReconnectJitter(o, 200, 200);
-    natsOptions_SetPingInterval(o, 10'000);
-    natsOptions_SetMaxPingsOut(o, 2);
-    natsOptions_SetSendAsap(o, true);
-    natsOptions_SetWriteDeadline(o, 10'000);
-    natsOptions_UseGlobalMessageDelivery(o, true);
-    natsOptions_SetMaxPendingMsgs(o, 1 << 20);
-    natsOptions_SetEventLoop(o, inbound_.get(), Inbound::attach, Inbound::want_read, Inbound::want_write,
-                             Inbound::detach);
-    auto* shared = new std::shared_ptr<Inbound>(inbound_);  // freed when libnats says that the connection is closed
-    natsOptions_SetDisconnectedCB(
-        o,
-        [](natsConnection* nc, void* c) {
-          auto* in = from<Inbound>(c);
-          in->set_state(false, false);
-          const char* text = nullptr;
-          natsConnection_GetLastError(nc, &text);
-          in->connection(false, nc, text && *text ? text : "the connection broke");
-        },
-        shared);
-    natsOptions_SetReconnectedCB(
-        o,
-        [](natsConnection* nc, void* c) {
-          auto* in = from<Inbound>(c);
-          in->connection(true, nc, "");
-          in->set_state(true, false);
-        },
-        shared);
-    natsOptions_SetClosedCB(
-        o,
-        [](natsConnection*, void* c) {
-          auto* in = static_cast<std::shared_ptr<Inbound>*>(c);
-          (*in)->set_state(false, true);
-          delete in;
-        },
-        shared);
-    natsOptions_SetErrorHandler(
-        o,
-        [](natsConnection*, natsSubscription*, natsStatus err, void* c) {
-          const char* text = nats_GetLastError(nullptr);  // this thread's: the connection's own changes as it is read
-          Inbound::Item item;
-          item.kind = Inbound::Item::Kind::kError;
-          item.text = text && *text ? text : natsStatus_GetText(err);
-          from<Inbound>(c)->push(std::move(item));
-        },
-        shared);
-    inbound_->set_state(true, false);
+    auto* shared = new std::shared_ptr<Inbound>(inbound_);
+    natsStatus s = make_options(&o, shared);
     if (s == NATS_OK) s = natsConnection_Connect(&connection_, o);
     natsOptions_Destroy(o);
     if (s == NATS_OK) {
@@ -340,37 +333,23 @@ bool NatsWorker::dial() {
     }
     connection_ = nullptr;
     delete shared;
-    inbound_->set_state(false, false);
     const char* detail = nats_GetLastError(nullptr);
     std::string reason = detail && *detail ? detail : natsStatus_GetText(s);
     if (std::exchange(last_reason, reason) != reason) {
       LOG(WARNING) << "identity=" << options_.identity << " cannot connect to " << options_.url << ": " << reason;
     }
     // Half to one and a half of the back-off, so that a fleet does not come back in step.
-    auto wait = backoff / 2 + milliseconds(random() % static_cast<unsigned>(backoff.count()));
-    backoff = std::min(backoff * 2, kMaxBackoff);
-    for (const auto until = std::chrono::steady_clock::now() + wait; std::chrono::steady_clock::now() < until;) {
-      {
-        std::lock_guard lock(inbound_->work_mutex);
-        if (inbound_->stopping) return false;
-        inbound_->awake = false;
-      }
-      const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
-      inbound_->wait(-1, static_cast<int>(std::max<int64_t>(1, left.count())));
-      std::lock_guard lock(inbound_->work_mutex);
-      inbound_->awake = true;
-    }
+    if (!pause(backoff / 2 + milliseconds(random() % static_cast<unsigned>(backoff.count())))) return false;
   }
 }
 
-/// What was handed over; publishing waits for a connection. Stops when enough is encoded to be written.
+/// What was handed over. Stops when enough is encoded to be written.
 void NatsWorker::perform_waiting() {
   std::deque<Operation> taken;
   {
     std::lock_guard lock(inbound_->work_mutex);
     auto& operations = inbound_->operations;
-    for (size_t bytes = 0; !operations.empty() && bytes < kWriteBytes && !inbound_->broken;) {
-      if (!inbound_->up && operations.front().kind == Operation::Kind::kPublish) break;
+    for (size_t bytes = 0; !operations.empty() && bytes < kWriteBytes;) {
       bytes += operations.front().data.size();
       taken.push_back(std::move(operations.front()));
       operations.pop_front();

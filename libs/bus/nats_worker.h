@@ -65,6 +65,8 @@ class NatsWorker {
   void push(Operation operation);
   void run();
   bool dial();
+  natsStatus make_options(natsOptions** made, std::shared_ptr<Inbound>* shared) const;
+  bool pause(std::chrono::milliseconds time);
   void perform_waiting();
   void perform(Operation& operation);
   void open(uint64_t sid, Subscribed& sub);
