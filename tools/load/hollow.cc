@@ -123,6 +123,18 @@ void print_usage(const std::vector<std::pair<std::string, std::vector<Usage>>>& 
 
 }  // namespace
 
+Status await_gateway(client::Gateway& gateway, const Cluster& cluster) {
+  bus::Command command;
+  command.verb = bus::Verb::List;
+  command.resource = "namespaces";
+  for (const auto start = Clock::now();;) {
+    auto answered = gateway.send(command);
+    if (answered) return Done{};
+    if (answered.code() != Code::kUnavailable || seconds_since(start) > 30) return answered.error();
+    if (auto done = settle(gateway.loop(), cluster, 1); !done) return done;
+  }
+}
+
 Status run_hollow(const HollowOptions& options) {
   Cluster cluster(options.cluster);
   std::vector<std::pair<std::string, std::vector<Usage>>> stages;
@@ -133,7 +145,7 @@ Status run_hollow(const HollowOptions& options) {
   Phases phases;
   const auto subscription = listen((*gateway)->bus(), phases);
   auto start = Clock::now();
-  ready_nodes(**gateway);  // waits for apigw
+  if (auto done = await_gateway(**gateway, cluster); !done) return done;
   if (auto done = settle(loop, cluster, options.settle_seconds); !done) return done;
   stages.emplace_back("no nodes", cluster.usage());
 

@@ -24,6 +24,10 @@ Status run_hollow(const HollowOptions& options);
 /// gateway's address and process, then "ready", and ends with SIGTERM or SIGINT. A gateway that ends is not missed.
 Status run_plane(const HollowOptions& options);
 
+/// Waits until a gateway answers, for 30 s: one that was just started is on the bus before it is connected to Redis,
+/// and says so.
+Status await_gateway(client::Gateway& gateway, const Cluster& cluster);
+
 /// Listens to a cluster's events for `seconds` and prints the phases of the pods that it saw from their creation on.
 Status run_phases(const client::ConnectOptions& connect, int seconds);
 

@@ -21,10 +21,7 @@ Status run_plane(const HollowOptions& options) {
   {
     auto gateway = client::Gateway::connect(cluster.connect_options());
     if (!gateway) return gateway.error();
-    bus::Command command;
-    command.verb = bus::Verb::List;
-    command.resource = "namespaces";
-    if (auto answered = (*gateway)->send(command); !answered) return answered.error();  // waits for a gateway
+    if (auto done = await_gateway(**gateway, cluster); !done) return done;
   }
   fmt::print("kubeconfig {}\n", cluster.paths().kubeconfig().string());
   for (int i = 0; i < options.cluster.gateways; ++i) {
