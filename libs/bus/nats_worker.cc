@@ -288,7 +288,7 @@ natsStatus NatsWorker::make_options(natsOptions** made, std::shared_ptr<Inbound>
   return s;
 }
 
-/// Waits for `time`, or until there is something to do or stopping. False when stopping.
+/// Waits for `time`, whatever is handed over meanwhile, or until stopping: then false.
 bool NatsWorker::pause(milliseconds time) {
   for (const auto until = std::chrono::steady_clock::now() + time; std::chrono::steady_clock::now() < until;) {
     {
