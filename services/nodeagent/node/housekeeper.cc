@@ -166,6 +166,7 @@ void Housekeeper::look() {
   if (!agent_.synced()) return;
   share_processors();
   if (std::exchange(looking_, true)) return;
+  counted_victim_ = victim_is_going();
   if (callbacks_.signals) return on_signals(callbacks_.signals());
   auto signals = std::make_shared<Signals>();
   executor_.run([signals, options = options_, parent = agent_.node().cgroup_parent, root = agent_.node().paths.root,
@@ -267,13 +268,17 @@ void Housekeeper::weigh(const Signals& signals, const std::vector<Runtime::Conta
       }));
 }
 
+bool Housekeeper::victim_is_going() const {
+  bool going = false;
+  agent_.for_each([&](const PodWorker& worker) { going |= worker.uid() == evicting_ && !worker.reclaimed(); });
+  return going;
+}
+
 void Housekeeper::conclude(const Signals& signals, std::vector<PodUse> pods) {
   looking_ = false;
   const auto decision = decide_eviction(options_.eviction, signals, std::move(pods), loop_.wall(), memory_);
-  // What the last one leaves behind is seen once it has ended.
-  bool going = false;
-  agent_.for_each([&](const PodWorker& worker) { going |= worker.uid() == evicting_ && !worker.reclaimed(); });
-  if (going && loop_.wall() - evicted_at_ < kLongestEnd) return;
+  // What the last one leaves behind is seen by a look that begins once it has ended.
+  if ((counted_victim_ || victim_is_going()) && loop_.wall() - evicted_at_ < kLongestEnd) return;
   evicted_at_ = loop_.wall();
   evicting_ = decision.victim ? decision.victim->uid : std::string();
   if (decision.victim) evict(decision.victim->uid, decision.victim->message, decision.victim->grace_seconds);

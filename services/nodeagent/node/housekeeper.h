@@ -53,6 +53,7 @@ class Housekeeper {
  private:
   void look();
   void on_signals(const Signals& signals);
+  bool victim_is_going() const;
   void share_processors();
   void weigh(const Signals& signals, const std::vector<Runtime::ContainerUsage>& usage,
              const std::vector<Runtime::PodUsage>& pods);
@@ -84,6 +85,7 @@ class Housekeeper {
   std::string evicting_;   // uid of the pod that had to go last
   int64_t burstable_shares_ = 0;
   bool looking_ = false, collecting_ = false;
+  bool counted_victim_ = false;  // what the last victim holds is in the signals being looked at
   WallMicros reclaimed_at_ = 0, evicted_at_ = 0;
   Timer look_, images_, first_images_, gc_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

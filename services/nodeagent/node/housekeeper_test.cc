@@ -157,6 +157,28 @@ TEST_F(HousekeeperTest, UnderPressureThePodGoesThatTakesMost) {
   EXPECT_EQ(housekeeper_->counters().evicted, 1U);
 }
 
+TEST_F(HousekeeperTest, WhatAVictimLeavesBehindIsSeenBeforeAnotherGoes) {
+  put("first", R"({"requests":{"memory":"10Mi"}})");
+  put("second", R"({"requests":{"memory":"10Mi"}})");
+  runtime_.uses = {{"1", "first", "default", "first", "c", 0, 500 << 20, 0, 0, 0, 0},
+                   {"2", "second", "default", "second", "c", 0, 400 << 20, 0, 0, 0, 0}};
+  signals_["memory.available"].available = 50 << 20;
+  runtime_.hold("stop_container");
+  loop_.advance(seconds(10));
+  ASSERT_THAT(events_, Contains(HasSubstr("Evicted")).Times(1));
+  // A look that begins before the end of the first and concludes after it.
+  runtime_.hold("usage");
+  loop_.advance(seconds(10));
+  runtime_.release("stop_container");
+  loop_.drain();
+  ASSERT_EQ(api_.phase("default", "first"), "Failed");
+  signals_["memory.available"].available = 550 << 20;
+  runtime_.release("usage");
+  loop_.advance(seconds(30));
+  EXPECT_EQ(api_.phase("default", "second"), "Running");
+  EXPECT_EQ(housekeeper_->counters().evicted, 1U);
+}
+
 TEST_F(HousekeeperTest, ALimitOfStorageIsKept) {
   put("a", R"({"limits":{"ephemeral-storage":"1Mi"}})");
   runtime_.uses = {{"1", "a", "default", "a", "c", 0, 0, 2 << 20, 0, 0, 0}};

@@ -18,6 +18,8 @@ namespace {
 
 // Where the file system cannot tell whether somebody writes.
 constexpr int kQuietSeconds = 2;
+// Rotations are seconds apart, a look takes less than a millisecond.
+constexpr int kTries = 10;
 
 std::string read_at(int fd, uint64_t offset, size_t length) {
   std::string data(length, '\0');
@@ -81,9 +83,17 @@ bool LogFiles::add(const std::string& name) {
 }
 
 Status LogFiles::open(std::optional<int64_t> tail) {
-  for (const auto& name : rotated_logs(path_)) add(name);
-  if (!add(path_) && errno != ENOENT && files_.empty())
-    return Error{Code::kInternal, fmt::format("opening the log: {}", strerror(errno))};
+  int error = 0;
+  for (int tries = 1;; ++tries) {
+    const auto names = rotated_logs(path_);
+    for (const auto& name : names) add(name);
+    error = add(path_) ? 0 : errno;
+    // What was renamed since it was listed would be missing.
+    if (tries == kTries || rotated_logs(path_) == names) break;
+    while (!files_.empty()) drop_first();
+  }
+  if (files_.empty() && error != 0 && error != ENOENT)
+    return Error{Code::kInternal, fmt::format("opening the log: {}", strerror(error))};
   if (!tail) return Done{};
   // As one file, of the sizes of now.
   std::vector<uint64_t> begins;

@@ -1,6 +1,5 @@
 // A container's log as one stream of bytes: what was rotated away (`0.log.<time>`, oldest first) and what is written
-// now
-// (`0.log`). Blocking: for an Executor. One caller at a time.
+// now (`0.log`). Blocking: for an Executor. One caller at a time.
 #pragma once
 
 #include <sys/types.h>
@@ -30,6 +29,8 @@ class LogFiles {
   /// The next bytes, at most `most`; empty at the end. With `follow` a file that was rotated away is left only once
   /// nobody writes to it any more, and new files are taken up.
   std::string read(size_t most, bool follow);
+  /// Whether nobody can write any more to the last file: what is read after this is all there will be.
+  bool settled() const { return files_.empty() || (files_.size() == 1 && finished(files_.front())); }
   /// Tells the file being read from others.
   ino_t current() const { return files_.empty() ? 0 : files_.front().inode; }
 

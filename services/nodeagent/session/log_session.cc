@@ -6,6 +6,9 @@ namespace {
 constexpr size_t kBlock = 256 * 1024;
 // How often to ask whether the container still runs, at the end of its log. New data does not wait for this.
 constexpr Duration kLook = std::chrono::milliseconds(500);
+// The same once it has ended, until the runtime has closed the log, and for how long at most.
+constexpr Duration kLastLook = std::chrono::milliseconds(20);
+constexpr Duration kLongestWriting = std::chrono::seconds(10);
 }  // namespace
 
 LogSession::LogSession(UvLoop& loop, Executor& executor, Options options, std::function<void()> finished)
@@ -81,7 +84,7 @@ void LogSession::read_next() {
   changed_ = false;
   struct Block {
     std::string data;
-    bool rotated = false;
+    bool rotated = false, settled = false;
   };
   auto block = std::make_shared<Block>();
   executor_.run(
@@ -89,18 +92,19 @@ void LogSession::read_next() {
         auto before = files->current();
         block->data = files->read(kBlock, follow);
         block->rotated = files->current() != before;
+        block->settled = follow && block->data.empty() && files->settled();
       },
       [this, block, weak = std::weak_ptr<bool>(alive_)] {
         if (weak.expired()) return;
         reading_ = false;
         if (block->rotated && options_.follow && !done_) watch();
-        on_read(block->data);
+        on_read(block->data, block->settled);
       });
 }
 
-void LogSession::on_read(const std::string& data) {
+void LogSession::on_read(const std::string& data, bool settled) {
   if (done_) return;
-  if (data.empty()) return at_end();
+  if (data.empty()) return at_end(settled);
   last_look_ = false;
   std::string out;
   printer_.feed(data, out);
@@ -109,14 +113,17 @@ void LogSession::on_read(const std::string& data) {
   read_next();
 }
 
-void LogSession::at_end() {
+void LogSession::at_end(bool settled) {
   if (!options_.follow) return finish("");
   if (changed_) return read_next();
   if (!options_.running()) {
-    // What was written between our last read and its end is there by now: one more look.
+    // What was written between our last read and the end of writing is there by now: one more look.
     if (last_look_) return finish("");
-    last_look_ = true;
-    return read_next();
+    if (!ended_at_) ended_at_ = loop_.now();
+    last_look_ = settled || loop_.now() - *ended_at_ > kLongestWriting;
+    if (last_look_) return read_next();
+    look_ = loop_.after(kLastLook, [this] { read_next(); });
+    return;
   }
   look_ = loop_.after(kLook, [this] { read_next(); });
 }

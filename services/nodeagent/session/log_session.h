@@ -24,7 +24,8 @@ class LogSession {
     bool follow = false;
     std::optional<int64_t> tail_lines;
     LogFilter filter;
-    /// Asked at the end of the file while following: false when the container has ended.
+    /// Asked at the end of the file while following: false when the container has ended. The runtime may still write
+    /// what it had buffered.
     std::function<bool()> running;
   };
   LogSession(UvLoop& loop, Executor& executor, Options options, std::function<void()> finished);
@@ -37,8 +38,8 @@ class LogSession {
  private:
   void begin_at();
   void read_next();
-  void on_read(const std::string& data);
-  void at_end();
+  void on_read(const std::string& data, bool settled);
+  void at_end(bool settled);
   void watch();
   void unwatch();
   void finish(const std::string& error);
@@ -52,6 +53,7 @@ class LogSession {
   std::shared_ptr<LogFiles> files_;
   uv_fs_event_t* watcher_ = nullptr;
   bool reading_ = false, blocked_ = false, changed_ = false, last_look_ = false, done_ = false;
+  std::optional<Duration> ended_at_;  // when the container was first seen to have ended
   Timer look_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -117,6 +117,7 @@ void FakeRuntime::update_container(const std::string& id, const Resources& resou
 }
 
 void FakeRuntime::usage(Done<std::vector<ContainerUsage>> done) {
+  if (held("usage", [this, done] { answer<std::vector<ContainerUsage>>(done, uses); })) return;
   answer<std::vector<ContainerUsage>>(std::move(done), uses);
 }
 
@@ -152,6 +153,7 @@ void FakeRuntime::stop_container(const std::string& id, Duration grace, const st
                               std::chrono::duration_cast<std::chrono::seconds>(grace).count(),
                               signal.empty() ? "" : " ", signal));
   if (auto error = failure("stop_container")) return answer<gantry::Done>(std::move(done), *error);
+  if (held("stop_container", [=, this] { HollowRuntime::stop_container(id, grace, signal, done); })) return;
   if (!ignore_terminate_) return HollowRuntime::stop_container(id, grace, signal, std::move(done));
   kills_[id + calls.back()] = loop_.after(grace, [this, id, done = std::move(done)] {
     end(id, 137, "Error");

@@ -18,7 +18,7 @@ class FakeRuntime final : public nodeagent::HollowRuntime {
   /// The next call of this name (run_sandbox, create_container, start_container, pull_image, stop_container, observe)
   /// answers the error.
   void fail_next(const std::string& call, Error error) { failures_[call].push_back(std::move(error)); }
-  /// Calls of this name (pull_image, exec_sync) are not answered until release().
+  /// Calls of this name (pull_image, exec_sync, stop_container, usage) are not answered until release().
   void hold(const std::string& call) { held_[call]; }
   void release(const std::string& call) {
     auto going = std::move(held_[call]);
